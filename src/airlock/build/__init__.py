@@ -1,0 +1,1 @@
+"""The sealed build: what runs in the room, what is published, what is recorded."""

@@ -1,0 +1,1 @@
+"""The versioned delivery: write it, verify it."""

@@ -1,0 +1,199 @@
+"""Settings of the two environments: ``factory.toml`` and ``site.toml`` (docs/formats/settings.md)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from airlock.core.errors import UsageError
+from airlock.core.toml import parse_toml
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class UpstreamTable(_Table, frozen=True):
+    """One upstream's address, in place of the default (what Kolla's rendered files, apt, pip and uv name).
+
+    Attributes:
+        address: where it is; a mirror or a Nexus proxy may stand here.
+        hosts: further hosts it may redirect to.
+    """
+
+    address: str
+    hosts: list[str] = []
+
+
+class FetchTable(_Table, frozen=True):
+    """How patiently and how broadly files are fetched.
+
+    Attributes:
+        connections: downloads at a time.
+        retries: attempts per file after the first one, with growing pauses.
+        timeout: seconds without a byte before an attempt counts as stalled.
+    """
+
+    connections: int = 8
+    retries: int = 6
+    timeout: float = 60.0
+
+
+class AptTable(_Table, frozen=True):
+    """Trust roots of apt.
+
+    Attributes:
+        keyrings: keyring files that may sign the distribution's Release files; default the host's
+            /usr/share/keyrings/<distribution>-archive-keyring.gpg.
+        check_valid_until: refuse an expired Release.
+    """
+
+    keyrings: list[str] = []
+    check_valid_until: bool = True
+
+
+class FactoryFile(_Table, frozen=True):
+    """``factory.toml``; every table may be left out."""
+
+    upstreams: dict[str, UpstreamTable] = {}
+    fetch: FetchTable = FetchTable()
+    apt: AptTable = AptTable()
+
+
+class Factory(msgspec.Struct, frozen=True):
+    """Environment A's folder and settings."""
+
+    root: Path
+    settings: FactoryFile
+
+    @property
+    def pool(self) -> Path:
+        """Content-addressed files."""
+        return self.root / "pool"
+
+    @property
+    def indexes(self) -> Path:
+        """Indexes of the last refresh, one folder a lock digest."""
+        return self.root / "indexes"
+
+    @property
+    def cache(self) -> Path:
+        """Kolla environments and other things that can be made again."""
+        return self.root / "cache"
+
+    @property
+    def ledger(self) -> Path:
+        """Append-only log of what changed something."""
+        return self.root / "ledger.jsonl"
+
+    @property
+    def state(self) -> Path:
+        """Bundle serials, locks of running commands."""
+        return self.root / "state"
+
+
+class ArtifactsTable(_Table, frozen=True):
+    """The Artifacts store: a directory, relative to site.toml."""
+
+    directory: str = "artifacts"
+
+
+class ImagesTable(_Table, frozen=True):
+    """The Images registry: exactly one of the two.
+
+    Attributes:
+        registry: ``http://host:port`` or ``https://host:port`` of a Registry v2.
+        oci: an OCI layout folder, relative to site.toml.
+        namespace: repository prefix of published images.
+    """
+
+    registry: str = ""
+    oci: str = ""
+    namespace: str = "kolla"
+
+
+class BuildTable(_Table, frozen=True):
+    """How the site builds.
+
+    Attributes:
+        threads: images kolla-build builds at a time.
+        require_expect: refuse an import without ``--expect DIGEST``.
+    """
+
+    threads: int = 2
+    require_expect: bool = False
+
+
+class SiteFile(_Table, frozen=True):
+    """``site.toml``."""
+
+    name: str = "site"
+    state: str = "."
+    artifacts: ArtifactsTable = ArtifactsTable()
+    images: ImagesTable = ImagesTable(oci="images")
+    build: BuildTable = BuildTable()
+
+
+class Site(msgspec.Struct, frozen=True):
+    """Environment B's folder and settings. ``root`` is where site.toml lies."""
+
+    root: Path
+    settings: SiteFile
+
+    @property
+    def state(self) -> Path:
+        """Journal, ledger, records, logs, engine storage: the one place of this site's state."""
+        return (self.root / self.settings.state).resolve()
+
+    @property
+    def artifacts(self) -> Path:
+        """The Artifacts directory store."""
+        return (self.root / self.settings.artifacts.directory).resolve()
+
+    @property
+    def records(self) -> Path:
+        """One folder a build: record.json and logs/."""
+        return self.state / "records"
+
+    @property
+    def ledger(self) -> Path:
+        """Append-only log of what changed something."""
+        return self.state / "ledger.jsonl"
+
+    @property
+    def wheels(self) -> Path:
+        """Wheels built in the room, by key."""
+        return self.state / "wheels"
+
+    @property
+    def cache(self) -> Path:
+        """Kolla environments, base images: things that can be made again from bundles."""
+        return self.state / "cache"
+
+
+def load_factory(root: Path) -> Factory:
+    """Read ``root/factory.toml``; a missing file means the defaults.
+
+    Raises:
+        UsageError: unknown key or wrong value.
+    """
+    path = root / "factory.toml"
+    data = path.read_bytes() if path.exists() else b""
+    return Factory(root.absolute(), parse_toml(data, FactoryFile, str(path), UsageError))
+
+
+def load_site(path: Path) -> Site:
+    """Read ``site.toml`` (``path`` may be its folder).
+
+    Raises:
+        UsageError: missing, unknown key, or neither/both of registry and oci.
+    """
+    if path.is_dir():
+        path = path / "site.toml"
+    if not path.exists():
+        raise UsageError(f"{path} does not exist", remedy="docs/how-to/site.md shows a site.toml to start from.")
+    settings = parse_toml(path.read_bytes(), SiteFile, str(path), UsageError)
+    if bool(settings.images.registry) == bool(settings.images.oci):
+        raise UsageError(f"{path}: [images] wants exactly one of registry and oci")
+    return Site(path.parent.absolute(), settings)

@@ -1,0 +1,1 @@
+"""The release definition: what to build. Written by people, holds no address."""

@@ -1,0 +1,72 @@
+"""Read a release definition and the files it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from airlock.core.canonical import canonical
+from airlock.core.digest import sha256_bytes
+from airlock.core.errors import DefinitionError, IntegrityError
+from airlock.core.paths import rooted, safe_component
+from airlock.core.toml import parse_toml
+from airlock.definition.model import Definition, LoadedDefinition
+
+MAX_FILE = 16 << 20  # bytes; upper-constraints is 20 kB
+
+
+def load_definition(path: Path) -> LoadedDefinition:
+    """Load ``path`` (a TOML file, or a folder that holds ``release.toml``).
+
+    Raises:
+        DefinitionError: missing, malformed, or naming a file that is missing or outside its folder.
+    """
+    if path.is_dir():
+        path = path / "release.toml"
+    files = {path.name: _read(path, f"release definition {path}")}
+    definition = parse_toml(files[path.name], Definition, str(path), DefinitionError)
+    _check(definition, path)
+    for name in [definition.sources.constraints, *definition.kolla.template_overrides]:
+        try:
+            place = rooted(path.parent, name)
+        except IntegrityError as error:
+            raise DefinitionError(f"{path}: {name!r} must lie beside the definition ({error.message})") from None
+        files[name] = _read(place, f"{name}, named by {path}")
+    return LoadedDefinition(definition, path, files, definition_digest(files))
+
+
+def definition_digest(files: dict[str, bytes]) -> str:
+    """sha256 of the canonical JSON of ``{name: sha256 of bytes}``."""
+    return sha256_bytes(canonical({name: sha256_bytes(data) for name, data in files.items()}))
+
+
+def _read(path: Path, what: str) -> bytes:
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise DefinitionError(f"{what} is larger than {MAX_FILE >> 20} MiB")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise DefinitionError(
+            f"{what} does not exist", remedy="examples/keystone/release.toml is a definition to start from."
+        ) from None
+    except OSError as error:
+        raise DefinitionError(f"{what} cannot be read: {error.strerror}") from None
+
+
+def _check(definition: Definition, path: Path) -> None:
+    try:
+        safe_component(definition.name)
+    except IntegrityError:
+        raise DefinitionError(f"{path}: name {definition.name!r} cannot name a bundle folder") from None
+    if not definition.images:
+        raise DefinitionError(f"{path}: images is empty", remedy='Name at least one image, e.g. images = ["keystone"].')
+    if not definition.base.architectures:
+        raise DefinitionError(f"{path}: base.architectures is empty", remedy='For example architectures = ["x86_64"].')
+    kolla = definition.kolla
+    if kolla.source == "pypi" and not kolla.version:
+        raise DefinitionError(
+            f'{path}: kolla.source = "pypi" wants kolla.version', remedy='For 2024.1: version = "18.8.0".'
+        )
+    if kolla.source == "git" and not kolla.ref:
+        raise DefinitionError(
+            f'{path}: kolla.source = "git" wants kolla.ref', remedy="Name a branch, a tag or a commit."
+        )

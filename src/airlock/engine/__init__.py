@@ -1,0 +1,1 @@
+"""Leaves that speak to one container tool each: podman, skopeo, mmdebstrap."""

@@ -1,0 +1,1 @@
+"""Ledger and build records: what was done, by whom, with what."""

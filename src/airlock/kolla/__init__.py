@@ -1,0 +1,1 @@
+"""The only room that knows Kolla: its environment, its rendering, the reading of its Dockerfiles."""

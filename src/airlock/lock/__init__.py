@@ -1,0 +1,1 @@
+"""Demands, resolvers, the lock, and the proof that it is complete."""

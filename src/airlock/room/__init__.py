@@ -1,0 +1,1 @@
+"""The sealed room: namespace, counters, names, gateway, runtime."""

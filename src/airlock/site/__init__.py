@@ -1,0 +1,1 @@
+"""Environment B's stores: import, status."""

@@ -1,0 +1,1 @@
+"""Content-addressed files and the site's artifact store."""
