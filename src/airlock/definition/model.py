@@ -44,8 +44,8 @@ class BaseTable(_Table, frozen=True):
 
     distribution: Literal["debian", "ubuntu", "rocky", "centos"]
     release: str
-    image: str = "packages"
     architectures: list[Architecture]
+    image: str = "packages"
 
 
 class SourcesTable(_Table, frozen=True):
@@ -53,7 +53,8 @@ class SourcesTable(_Table, frozen=True):
 
     Attributes:
         default: ``release`` (sdists from PyPI) or ``branch`` (tarballs, as Kolla itself does).
-        release: specifier per kolla-build.conf section or project, e.g. ``keystone-base = "==25.0.0"``; sections named here take releases.
+        release: specifier per kolla-build.conf section, e.g. ``keystone-base = "==25.0.0"``; the sections named here
+            take releases. A project that upper-constraints pins needs no entry.
         branch: sections that take branch tarballs although the default is ``release``.
         constraints: the upper-constraints file beside the definition; ``requirements`` is made from it.
     """

@@ -41,7 +41,7 @@ class Header(msgspec.Struct, frozen=True, tag="lock", tag_field="type"):
         images, demands, artifacts: counts of the lines that follow.
         size: bytes of all artifacts together.
         witness: sha256 of the transcript (in the pool) of everything that was solved against.
-        requires: how the lock's solver was made: program → version; re-solving elsewhere is only promised with the same.
+        requires: the solvers: program → version; the same bytes are promised only where these are the same.
     """
 
     format: int
