@@ -1,0 +1,71 @@
+# The two commands of the README are `make demo` and `make test`. Each does all of its own set-up on a fresh Debian 12
+# machine and asks nothing. Packages are installed only where they are missing, and only if this is root.
+
+SHELL := /bin/bash
+PYTHON ?= /usr/bin/python3
+VENV := .venv
+SOURCES := $(shell find src -name '*.py' -o -name '*.toml' -o -name '*.j2' -o -name '*.txt' 2>/dev/null) pyproject.toml
+CLEAN_ENV := env -u PIP_FIND_LINKS -u PYTHONPATH -u PYTHONHOME
+
+.PHONY: help
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make demo              the whole way on this machine: keystone built with no internet (root; IMAGES=base for less)
+.PHONY: demo
+demo: install
+	@IMAGES="$(IMAGES)" scripts/demo
+
+## make demo-validate     the proof of completeness on the demo's factory alone
+.PHONY: demo-validate
+demo-validate: install
+	$(VENV)/bin/airlock validate --factory .demo/factory .demo/factory/definition
+
+## make clean-demo        remove all that the demo made
+.PHONY: clean-demo
+clean-demo:
+	@scripts/demo --clean
+
+## make install           the command into .venv/bin/airlock
+.PHONY: install
+install: $(VENV)/.installed
+
+$(VENV)/.packages: scripts/packages
+	@mkdir -p $(VENV) && scripts/packages && touch $@
+
+$(VENV)/.runtime: requirements/runtime.txt requirements/build.txt $(VENV)/.packages
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(CLEAN_ENV) $(VENV)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/build.txt -r requirements/runtime.txt
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.runtime $(SOURCES)
+	@rm -rf dist && $(CLEAN_ENV) $(VENV)/bin/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist .
+	@$(CLEAN_ENV) $(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-index --force-reinstall dist/*.whl
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
+	@$(CLEAN_ENV) $(VENV)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+## make test              lint, types, unit and integration tests, one sealed build (under 30 minutes; root)
+.PHONY: test
+test: install $(VENV)/.dev
+	@scripts/test
+
+## make test-full         everything at the stated counts, resumable; results dated in docs/results/
+.PHONY: test-full
+test-full: install $(VENV)/.dev
+	@scripts/test --full
+
+## make lint              ruff, mypy, import-linter
+.PHONY: lint
+lint: install $(VENV)/.dev
+	$(VENV)/bin/ruff format --check src tests
+	$(VENV)/bin/ruff check src tests
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+## make requirements      pin the dependencies anew (hashed; names no host)
+.PHONY: requirements
+requirements: $(VENV)/.runtime
+	scripts/pin
