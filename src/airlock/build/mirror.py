@@ -1,0 +1,98 @@
+"""What the gateway serves: one imported bundle, seen through the addresses that builds know.
+
+The address spaces are those of ``docs/formats/bundle.md``. No bundle id is in them, so the same inputs give the same
+images whatever bundle carried them.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+
+import msgspec
+from packaging.utils import canonicalize_name
+
+from airlock.build.wheel_cache import CachedWheel, WheelCache
+from airlock.core.digest import sha256_bytes
+from airlock.room.gateway import MirrorFile
+from airlock.store.artifacts import StoredBundle
+
+
+class _File(msgspec.Struct):
+    sha256: str
+    size: int
+    file: str
+
+
+class BundleMirror:
+    """Implements ``room.gateway.Mirror`` over a stored bundle and the site's wheels.
+
+    ``origins`` tells for each path served so far where it came from: ``bundle``, ``index`` or ``wheel``.
+    """
+
+    def __init__(self, bundle: StoredBundle, wheels: WheelCache) -> None:
+        self._bundle = bundle
+        self._wheels = wheels
+        self._sizes = {artifact.sha256: artifact.size for artifact in bundle.lock.artifacts}
+        self._files = msgspec.json.decode(bundle.index("files.json") or b"{}", type=dict[str, _File])
+        self._offered: dict[str, list[CachedWheel]] = {}
+        self.origins: dict[str, str] = {}
+
+    def offer(self, wheels: Iterable[CachedWheel]) -> None:
+        """From now on, these wheels (and no others) stand beside the sdists they were built from."""
+        self._offered = {}
+        for wheel in wheels:
+            self._offered.setdefault(canonicalize_name(wheel.project), []).append(wheel)
+
+    def open(self, path: str) -> MirrorFile | None:
+        """See ``room.gateway.Mirror.open``."""
+        found, origin = self._find(path.removeprefix("/"))
+        if found is not None:
+            self.origins[path] = origin
+        return found
+
+    def _find(self, path: str) -> tuple[MirrorFile | None, str]:
+        parts = path.split("/")
+        if parts[0] == "apt" and parts[2:3] == ["pool"]:
+            parts = parts[2:]
+        if parts[0] == "pool" and len(parts) == 4:
+            return self._content(parts[2], parts[3]), "bundle"
+        if parts[0] == "sources" and (entry := self._files.get(path)):
+            return self._content(entry.sha256, entry.file), "bundle"
+        if parts[0] == "wheels" and len(parts) == 3:
+            return self._wheel(parts[1], parts[2]), "wheel"
+        if parts[:2] == ["pypi", "simple"]:
+            return self._simple(parts[2] if len(parts) > 2 else ""), "index"
+        if parts[0] == "apt":
+            return _bytes(self._bundle.index(path)), "index"
+        return None, ""
+
+    def _content(self, sha256: str, file: str) -> MirrorFile | None:
+        size = self._sizes.get(sha256)
+        if size is None:
+            return None
+        return MirrorFile(content=self._bundle.content(sha256, file), size=size, sha256=sha256)
+
+    def _wheel(self, key: str, file: str) -> MirrorFile | None:
+        for wheels in self._offered.values():
+            for wheel in wheels:
+                if (wheel.key, wheel.file) == (key, file):
+                    return MirrorFile(content=self._wheels.path(wheel), size=wheel.size, sha256=wheel.sha256)
+        return None
+
+    def _simple(self, project: str) -> MirrorFile | None:
+        name = f"pypi/simple/{project}/index.html" if project else "pypi/simple/index.html"
+        page = self._bundle.index(name)
+        if page is None:
+            return None
+        links = "".join(
+            f'<a href="/wheels/{wheel.key}/{html.escape(wheel.file)}#sha256={wheel.sha256}">{html.escape(wheel.file)}</a>\n'
+            for wheel in self._offered.get(project, [])
+        )
+        return _bytes(page.replace(b"</body>", links.encode() + b"</body>"), "text/html")
+
+
+def _bytes(data: bytes | None, content_type: str = "application/octet-stream") -> MirrorFile | None:
+    if data is None:
+        return None
+    return MirrorFile(content=data, size=len(data), sha256=sha256_bytes(data), content_type=content_type)
