@@ -85,11 +85,13 @@ class BundleMirror:
         page = self._bundle.index(name)
         if page is None:
             return None
-        links = "".join(
-            f'<a href="/wheels/{wheel.key}/{html.escape(wheel.file)}#sha256={wheel.sha256}">{html.escape(wheel.file)}</a>\n'
-            for wheel in self._offered.get(project, [])
-        )
+        links = "".join(_link(wheel) for wheel in self._offered.get(project, []))
         return _bytes(page.replace(b"</body>", links.encode() + b"</body>"), "text/html")
+
+
+def _link(wheel: CachedWheel) -> str:
+    file = html.escape(wheel.file)
+    return f'<a href="/wheels/{wheel.key}/{file}#sha256={wheel.sha256}">{file}</a>\n'
 
 
 def _bytes(data: bytes | None, content_type: str = "application/octet-stream") -> MirrorFile | None:

@@ -1,4 +1,4 @@
-"""What is installed in a built image, read from its root folder: dpkg's status and the metadata of Python's packages."""
+"""What is installed in a built image, read from its root folder: dpkg's status and Python's metadata."""
 
 from __future__ import annotations
 

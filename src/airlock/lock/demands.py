@@ -1,0 +1,85 @@
+"""From the reading of a Dockerfile to demands: what each image asks for, in the lock's words, still without answers.
+
+``lock`` answers these; ``validate`` compares them with what the lock holds. Both begin here, so they cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from airlock.core.errors import UnclassifiedError
+from airlock.kolla.reading.model import (
+    AptCommand,
+    BaseImage,
+    Command,
+    ImageReading,
+    PipInstall,
+    SourceAdd,
+    VendorRepository,
+)
+from airlock.lock.model import Demand
+
+_BUNDLED = {"plugins-archive": "plugin", "additions-archive": "additions"}
+
+
+def image_demands(
+    reading: ImageReading, arch: str, sections: Mapping[str, Sequence[str]], vendor_repositories: Sequence[str]
+) -> list[Demand]:
+    """The demands of one image, without answers.
+
+    Args:
+        reading: of the Dockerfile as upstream has it.
+        arch: Kolla's name of the architecture.
+        sections: archive in the build context → sections of kolla-build.conf that fill it (none for an empty one).
+        vendor_repositories: those that the definition keeps.
+
+    Raises:
+        UnclassifiedError: a command may touch the network and no resolver claims it; all of them are named.
+    """
+    gaps = [gap_text(reading.image, command) for command in reading.unclassified]
+    demands: list[Demand] = []
+    for command in reading.commands:
+        detail = command.detail
+        if isinstance(detail, BaseImage):
+            demands.append(_demand(arch, reading, command, "base-image", detail.reference))
+        elif isinstance(detail, AptCommand):
+            demands.append(_demand(arch, reading, command, "apt", " ".join(command.argv[1:])))
+        elif isinstance(detail, PipInstall):
+            demands.append(_demand(arch, reading, command, "python", " ".join(detail.words)))
+        elif isinstance(detail, SourceAdd):
+            for section in sections.get(detail.archive, ()):
+                demands.append(_demand(arch, reading, command, "source", section))
+        elif isinstance(detail, VendorRepository) and detail.name not in vendor_repositories:
+            demand = _demand(arch, reading, command, "vendor-repository", detail.name)
+            demands.append(Demand(*demand.key, note="left out by the definition"))
+        elif command.kind == "demand":
+            gaps.append(f"image {reading.image}, line {command.line}: no resolver claims `{' '.join(command.argv)}`")
+    if gaps:
+        raise UnclassifiedError("\n".join(gaps))
+    return demands
+
+
+def _demand(arch: str, reading: ImageReading, command: Command, kind: str, spec: str) -> Demand:
+    return Demand(arch, reading.image, command.line, kind, spec)  # type: ignore[arg-type]
+
+
+def gap_text(image: str, command: Command) -> str:
+    """One line about a command that no rule knows."""
+    remedy = f" ({command.remedy})" if command.remedy else ""
+    return f"image {image}, line {command.line}: `{' '.join(command.argv)}` is not classified: {command.reason}{remedy}"
+
+
+def archive_sections(image: str, own: str | None, others: Iterable[str]) -> dict[str, list[str]]:
+    """Archive in the build context → the sections of kolla-build.conf that fill it.
+
+    Args:
+        image: the image's name.
+        own: the section of its own source, if it has one.
+        others: the enabled plugin and addition sections (``<image>-plugin-<name>``, ``<image>-additions-<name>``).
+    """
+    found: dict[str, list[str]] = {f"{own}-archive": [own]} if own else {}
+    for section in others:
+        for archive, word in _BUNDLED.items():
+            if section.startswith(f"{image}-{word}-"):
+                found.setdefault(archive, []).append(section)
+    return found
