@@ -1,9 +1,9 @@
 """Wheels from locked sdists, built in the room before the image that installs them.
 
-pip builds an sdist in a folder with a random name, which ends up in compiled objects, and throws the wheel away. Here each
-sdist is built once, in a container of the very image that will install it (its Dockerfile up to that pip command, whose
-layers the image's own build then takes from the engine), in a folder with a constant name, at a constant time. What comes
-out is kept by a key over everything that went in, and offered by the gateway beside the sdist.
+pip builds an sdist in a folder with a random name, which ends up in compiled objects, and throws the wheel away. Here
+each sdist is built once, in a container of the very image that will install it (its Dockerfile up to that pip command,
+whose layers the image's own build then takes from the engine), in a folder with a constant name, at a constant time.
+What comes out is kept by a key over everything that went in, and offered by the gateway beside the sdist.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-import dockerfile
-import msgspec
 
 from airlock.build.wheel_cache import CachedWheel, WheelCache
 from airlock.build.wheel_keys import WheelWant
@@ -22,6 +20,7 @@ from airlock.core.errors import BuildError
 from airlock.core.progress import Reporter
 from airlock.engine.podman import Podman
 from airlock.kolla.apt_sources import MIRROR
+from airlock.kolla.dockerfile import parse
 from airlock.lock.model import Artifact
 
 PARALLEL = 2
@@ -43,23 +42,11 @@ exec python3 -m pip --no-cache-dir wheel --no-deps --wheel-dir /out /run/airlock
 """
 
 
-class Prefix(msgspec.Struct, frozen=True):
-    """The part of a Dockerfile before the instruction that holds a line."""
-
-    line: int
-    text: str
-
-
 def prefixes(text: str, lines: Sequence[int]) -> dict[int, str]:
     """Per line, the text of a Dockerfile before the instruction that holds it."""
     source = text.splitlines(keepends=True)
-    instructions = [(entry.start_line, entry.end_line) for entry in dockerfile.parse_string(text)]
-    found: dict[int, str] = {}
-    for line in lines:
-        for start, end in instructions:
-            if start <= line <= end:
-                found[line] = "".join(source[: start - 1])
-    return found
+    starts = [instruction.line for instruction in parse(text)]
+    return {line: "".join(source[: max(start for start in starts if start <= line) - 1]) for line in lines}
 
 
 class WheelBuilder:

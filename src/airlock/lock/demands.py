@@ -17,8 +17,9 @@ from airlock.kolla.reading.model import (
     SourceAdd,
     VendorRepository,
 )
-from airlock.lock.model import Demand
+from airlock.lock.model import Demand, Kind
 
+LEFT_OUT = "left out by the definition"
 _BUNDLED = {"plugins-archive": "plugin", "additions-archive": "additions"}
 
 
@@ -50,8 +51,7 @@ def image_demands(
             for section in sections.get(detail.archive, ()):
                 demands.append(_demand(arch, reading, command, "source", section))
         elif isinstance(detail, VendorRepository) and detail.name not in vendor_repositories:
-            demand = _demand(arch, reading, command, "vendor-repository", detail.name)
-            demands.append(Demand(*demand.key, note="left out by the definition"))
+            demands.append(_demand(arch, reading, command, "vendor-repository", detail.name, LEFT_OUT))
         elif command.kind == "demand":
             gaps.append(f"image {reading.image}, line {command.line}: no resolver claims `{' '.join(command.argv)}`")
     if gaps:
@@ -59,8 +59,8 @@ def image_demands(
     return demands
 
 
-def _demand(arch: str, reading: ImageReading, command: Command, kind: str, spec: str) -> Demand:
-    return Demand(arch, reading.image, command.line, kind, spec)  # type: ignore[arg-type]
+def _demand(arch: str, reading: ImageReading, command: Command, kind: Kind, spec: str, note: str = "") -> Demand:
+    return Demand(arch, reading.image, command.line, kind, spec, note=note)
 
 
 def gap_text(image: str, command: Command) -> str:
