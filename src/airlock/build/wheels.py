@@ -13,7 +13,6 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-
 from airlock.build.wheel_cache import CachedWheel, WheelCache
 from airlock.build.wheel_keys import WheelWant
 from airlock.core.errors import BuildError
@@ -111,17 +110,24 @@ class WheelBuilder:
         return list(kept.values())
 
     async def _prefix_image(self, folder: Path, text: str, want: WheelWant, timestamp: int) -> str:
-        name = f"localhost/airlock/before:{want.image}-{want.line}"
+        # No tag: the engine would write it into the history of the images that go on from these layers.
+        identity = self._work / f"{want.image}-{want.line}.id"
         file = self._work / f"{want.image}-{want.line}.Dockerfile"
         file.write_text(text)
         result = await self._podman.podman(
-            "build", "--layers", "--network=host", f"--timestamp={timestamp}", f"--tag={name}", f"--file={file}", folder
+            "build",
+            "--layers",
+            "--network=host",
+            f"--timestamp={timestamp}",
+            f"--iidfile={identity}",
+            f"--file={file}",
+            folder,
         )
         log = self._logs / f"{want.image}-before-line-{want.line}.log"
         log.write_bytes(result.stdout + result.stderr)
         if result.returncode != 0:
             raise BuildError(f"image {want.image} does not build up to line {want.line}", remedy=f"Its log is {log}.")
-        return name
+        return identity.read_text().strip()
 
     async def _wheel(self, image: str, want: WheelWant, timestamp: int) -> CachedWheel:
         self._reporter.say(f"  {want.image}: building a wheel from {want.sdist.file}")
