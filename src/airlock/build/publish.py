@@ -22,7 +22,7 @@ class Published(msgspec.Struct, frozen=True):
 
 
 def destination(site: Site, image: str, tag: str) -> tuple[str, str, bool]:
-    """skopeo's name of the place for an image, the name for people, and whether TLS is verified."""
+    """Skopeo's name of the place for an image, the name for people, and whether TLS is verified."""
     images = site.settings.images
     if images.oci:
         folder = (site.root / images.oci).resolve()
