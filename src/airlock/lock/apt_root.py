@@ -1,0 +1,227 @@
+"""A private root for apt: nothing of the host's apt is read, nothing of the host is written, root is not needed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from airlock.core.errors import AirlockError, IntegrityError, ResolutionError, ToolError, UpstreamError, UsageError
+from airlock.core.process import clean_environment, find_tool, run
+from airlock.kolla.apt_sources import AptSource
+from airlock.lock.apt_state import AptState
+
+# What apt says when a Release is not to be trusted, and when a server is not to be reached (apt 2.6, acquire-item.cc).
+_DISTRUST = re.compile(
+    r"is not signed|NO_PUBKEY|EXPKEYSIG|REVKEYSIG|BADSIG|NODATA|invalid signature|signatures? (couldn't|could not) be"
+    r"|is expired|is not valid yet|Hash Sum mismatch|unexpected size|Clearsigned file isn't valid|no longer signed"
+    r"|Unsigned file|weak security"
+)
+_UNREACHABLE = re.compile(
+    r"Could not (connect|resolve)|Connection (failed|timed out)|Temporary failure|\b50\d\b|Unable to connect"
+)
+
+
+class Target(msgspec.Struct, frozen=True):
+    """One Packages file that apt has.
+
+    Attributes:
+        source: the source that names it.
+        component: ``main`` …
+        packages: the file.
+        release: the Release or InRelease file it was checked against.
+    """
+
+    source: AptSource
+    component: str
+    packages: Path
+    release: Path
+
+
+class AptRoot:
+    """A folder with apt's configuration, lists and state.
+
+    Args:
+        root: the folder; made, and owned by this object.
+        sources: every source that may ever be in force.
+        addresses: upstream's name → the address that apt is to use for it.
+        keyrings: files whose keys may sign a Release.
+        debian_arch: Debian's name of the architecture.
+        check_valid_until: refuse a Release past its Valid-Until.
+        trusted: take indexes unsigned: for indexes that were checked otherwise (the lock's own).
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        sources: Sequence[AptSource],
+        addresses: Callable[[str], str],
+        keyrings: Sequence[Path] = (),
+        debian_arch: str,
+        check_valid_until: bool = True,
+        trusted: bool = False,
+    ) -> None:
+        self.root = root.absolute()
+        self.sources = merge_sources(sources)
+        self.debian_arch = debian_arch
+        self._trusted = trusted
+        self._address = {source.upstream: addresses(source.upstream).rstrip("/") for source in self.sources}
+        if '"' in str(self.root) or "\n" in str(self.root):
+            raise UsageError(f"{self.root}: apt cannot work in a folder with quotes in its name")
+        for folder in ("lists/partial", "cache/archives/partial", "log", "state", "keys", "preferences.d"):
+            (self.root / folder).mkdir(parents=True, exist_ok=True)
+        self._take_keys([] if trusted else keyrings)
+        (self.root / "apt.conf").write_text(self._configuration(check_valid_until), encoding="utf-8")
+        find_tool("apt-get", "apt")
+
+    def _take_keys(self, keyrings: Sequence[Path]) -> None:
+        for number, keyring in enumerate(keyrings):
+            if not keyring.is_file():
+                raise ToolError(
+                    f"the keyring {keyring} does not exist",
+                    remedy="apt-get install debian-archive-keyring, or name keyrings under [apt] in factory.toml.",
+                )
+            suffix = ".asc" if keyring.suffix == ".asc" else ".gpg"
+            shutil.copyfile(keyring, self.root / "keys" / f"{number:02}{suffix}")
+
+    def _configuration(self, check_valid_until: bool) -> str:
+        """apt.conf(5). APT_CONFIG is read before any option of the command line, so the host's files never are."""
+        root = self.root
+        settings = {
+            "Dir": "/",
+            "Dir::Etc": f"{root}",
+            "Dir::Etc::main": "/dev/null",
+            "Dir::Etc::parts": "/dev/null",
+            "Dir::Etc::netrc": "/dev/null",
+            "Dir::Etc::netrcparts": "/dev/null",
+            "Dir::Etc::sourcelist": f"{root}/sources.list",
+            "Dir::Etc::sourceparts": "/dev/null",
+            "Dir::Etc::preferences": f"{root}/preferences",
+            "Dir::Etc::preferencesparts": f"{root}/preferences.d",
+            "Dir::Etc::trusted": "/dev/null",
+            "Dir::Etc::trustedparts": f"{root}/keys",
+            "Dir::State": f"{root}/state",
+            "Dir::State::status": f"{root}/state/status",
+            "Dir::State::extended_states": f"{root}/state/extended_states",
+            "Dir::State::lists": f"{root}/lists",
+            "Dir::Cache": f"{root}/cache",
+            "Dir::Log": f"{root}/log",
+            "Dir::Bin::dpkg": "/bin/false",
+            "APT::Architecture": self.debian_arch,
+            "Acquire::Languages": "none",
+            "Acquire::GzipIndexes": "false",
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",
+            "Acquire::Check-Valid-Until": str(check_valid_until).lower(),
+            "Acquire::Retries": "3",
+            # The lists are ours alone; without this apt as root would want them to be _apt's.
+            "APT::Sandbox::User": "root",
+        }
+        lines = [f'{name} "{value}";\n' for name, value in settings.items()]
+        return "".join([*lines, f'APT::Architectures {{ "{self.debian_arch}"; }};\n'])
+
+    def _sources_list(self, sources: Sequence[AptSource]) -> str:
+        option = "[trusted=yes] " if self._trusted else ""
+        return "".join(
+            f"deb {option}{self._address[source.upstream]} {source.suite} {' '.join(source.components)}\n"
+            for source in merge_sources(sources)
+        )
+
+    def enter(self, state: AptState, sources: Sequence[AptSource], preferences: Mapping[str, str]) -> None:
+        """Put the root into a state.
+
+        Args:
+            sources: those in force.
+            preferences: name (``preferences`` or ``preferences.d/NAME``) → text.
+        """
+        (self.root / "state/status").write_text(state.status, encoding="utf-8")
+        marks = state.extended_states(self.debian_arch)
+        (self.root / "state/extended_states").write_text(marks, encoding="utf-8")
+        listing, text = self.root / "sources.list", self._sources_list(sources)
+        # A source list younger than apt's cache of the lists makes apt read them all again: two seconds a command.
+        if not listing.exists() or listing.read_text(encoding="utf-8") != text:
+            listing.write_text(text, encoding="utf-8")
+        (self.root / "preferences").unlink(missing_ok=True)
+        for old in (self.root / "preferences.d").iterdir():
+            old.unlink()
+        for name, text in preferences.items():
+            (self.root / name).write_text(text, encoding="utf-8")
+
+    def apt(self, words: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
+        """Run one of apt's programs in this root. ``words[0]`` is the program."""
+        environment = clean_environment(self.root, network=True, APT_CONFIG=str(self.root / "apt.conf"), LC_ALL="C")
+        if all(address.startswith(("http://127.", "http://localhost", "file:")) for address in self._address.values()):
+            environment = {key: value for key, value in environment.items() if not key.lower().endswith("_proxy")}
+        environment["TMPDIR"] = str(self.root / "cache")
+        return run(words, env=environment, cwd=self.root)
+
+    def update(self) -> None:
+        """Fetch every source's indexes, checking signatures.
+
+        Raises:
+            IntegrityError: unsigned, wrongly signed, expired, or not what the Release says; in apt's words.
+            UpstreamError: not to be reached.
+            ResolutionError: the suite or component does not exist there.
+        """
+        self.enter(AptState(), self.sources, {})
+        result = self.apt(["apt-get", "--error-on=any", "-o", "quiet=1", "update"])
+        text = result.stderr.decode("utf-8", "replace")
+        # Where former lists exist, apt keeps them and only warns of a wrong signature: here that is an error too.
+        if result.returncode != 0 or _DISTRUST.search(text) or "previous index files" in text:
+            raise self._update_error(text)
+
+    def _update_error(self, text: str) -> AirlockError:
+        said = "\n".join(line for line in text.splitlines() if line.startswith(("E:", "W:", "  ")))
+        names = ", ".join(f"{source.upstream} {source.suite}" for source in self.sources)
+        message = f"the package indexes of {names} were refused; apt said:\n{said}"
+        if _DISTRUST.search(text):
+            return IntegrityError(
+                message,
+                remedy="Name the right keyrings under [apt] in factory.toml; for a mirror that lags behind, set "
+                "check_valid_until = false there.",
+            )
+        if _UNREACHABLE.search(text):
+            return UpstreamError(message)
+        return ResolutionError(message, remedy="See that suite and components exist at the address of that upstream.")
+
+    def targets(self) -> list[Target]:
+        """The Packages files of every source, in the order of the sources.
+
+        Raises:
+            ResolutionError: a source has none for this architecture.
+        """
+        self.enter(AptState(), self.sources, {})
+        form = "$(REPO_URI)\t$(RELEASE)\t$(COMPONENT)\t$(METAKEY)\t$(FILENAME)"
+        result = self.apt(["apt-get", "indextargets", "--format", form, "Created-By: Packages"])
+        found: dict[tuple[str, str, str], Target] = {}
+        by_address = {(self._address[source.upstream], source.suite): source for source in self.sources}
+        for line in result.stdout.decode().splitlines():
+            address, suite, component, key, name = line.split("\t")
+            source = by_address[address.rstrip("/"), suite]
+            stem = name.removesuffix(key.replace("/", "_"))
+            release = next((path for path in (Path(stem + "InRelease"), Path(stem + "Release")) if path.exists()), None)
+            if Path(name).exists() and release is not None:
+                found[source.upstream, suite, component] = Target(source, component, Path(name), release)
+        for source in self.sources:
+            for component in source.components:
+                if (source.upstream, source.suite, component) not in found:
+                    raise ResolutionError(
+                        f"{source.upstream} {source.suite} {component} has no packages for {self.debian_arch}",
+                        remedy="Leave the source out of Kolla's sources.list for this architecture.",
+                    )
+        return list(found.values())
+
+
+def merge_sources(sources: Sequence[AptSource]) -> list[AptSource]:
+    """One source per upstream and suite, in order of first mention, with the components of all of them."""
+    merged: dict[tuple[str, str], AptSource] = {}
+    for source in sources:
+        key = (source.upstream, source.suite)
+        known = merged.get(key)
+        components = tuple(dict.fromkeys((*(known.components if known else ()), *source.components)))
+        merged[key] = AptSource(source.upstream, (known or source).address, source.suite, components)
+    return list(merged.values())

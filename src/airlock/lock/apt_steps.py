@@ -1,0 +1,49 @@
+"""From the reading of a Dockerfile to the steps that the apt resolver follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from airlock.core.errors import UnclassifiedError
+from airlock.kolla.reading.model import AptCommand as ReadApt
+from airlock.kolla.reading.model import ContextRef, FileRef, ImageReading, TextRef
+from airlock.lock.apt_resolver import AptCommand, AptFile, AptStep
+
+
+def apt_steps(
+    reading: ImageReading, context: Callable[[str, str], bytes | None], already: dict[str, bytes]
+) -> list[AptStep]:
+    """Apt's commands and the files below /etc/apt that count for them, in the order of the Dockerfile.
+
+    Args:
+        reading: of one image.
+        context: (image, name) → bytes of a file in that image's build context.
+        already: what is below /etc/apt when the image begins; brought up to date.
+
+    Raises:
+        UnclassifiedError: a file below /etc/apt whose bytes cannot be told.
+    """
+    steps: list[AptStep] = []
+    for command in reading.commands:
+        detail = command.detail
+        if not isinstance(detail, ReadApt):
+            continue
+        for file in detail.config:
+            data = _bytes(file.ref, context)
+            if data is None:
+                raise UnclassifiedError(
+                    f"image {reading.image}, line {command.line}: what {file.path} holds cannot be told"
+                )
+            if already.get(file.path) != data:
+                already[file.path] = data
+                steps.append(AptFile(file.path, data))
+        steps.append(AptCommand(command.argv, command.line))
+    return steps
+
+
+def _bytes(ref: FileRef, context: Callable[[str, str], bytes | None]) -> bytes | None:
+    if isinstance(ref, ContextRef) and not ref.edits:
+        return context(ref.image, ref.name)
+    if isinstance(ref, TextRef) and not ref.edits and ref.text is not None:
+        return ref.text.encode()
+    return None
