@@ -1,0 +1,88 @@
+"""What every request to an upstream shares: the session, how often and how patiently it is tried, how errors read."""
+
+from __future__ import annotations
+
+import os
+import random
+import ssl
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import aiohttp
+from yarl import URL
+
+from airlock.core.settings import FetchTable
+
+FIRST_PAUSE = 0.5  # seconds before the second attempt; doubles with each further one
+LONGEST_PAUSE = 30.0
+CHUNK = 1 << 17  # bytes taken from the network at a time
+TRANSIENT = (aiohttp.ClientError, TimeoutError, ConnectionError, ssl.SSLError)
+"""What may pass when it is tried again."""
+
+
+class Refused(aiohttp.ClientError):
+    """An upstream answered, but neither with the file nor with `there is none`."""
+
+    def __init__(self, status: int, reason: str | None) -> None:
+        super().__init__(f"it answers {status} {reason or ''}".rstrip())
+        self.status = status
+
+
+def session(settings: FetchTable) -> aiohttp.ClientSession:
+    """A client that honours the machine's proxies, .netrc and certificates, and takes bodies as they are."""
+    context = ssl.create_default_context()  # knows SSL_CERT_FILE and SSL_CERT_DIR
+    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # what pip and curl know besides
+        if (bundle := os.environ.get(variable)) and Path(bundle).is_file():
+            context.load_verify_locations(bundle)
+    connections = max(settings.connections, 1)
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=context, limit=0, limit_per_host=connections),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=settings.timeout, sock_read=settings.timeout),
+        headers={"User-Agent": "kolla-airlock", "Accept-Encoding": "identity"},
+        auto_decompress=False,
+        trust_env=True,
+    )
+
+
+def pause(attempt: int) -> float:
+    """Seconds to wait after attempt number ``attempt`` (from 0): growing, jittered so that clients do not march."""
+    return float(min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE) * random.uniform(0.5, 1.5))  # noqa: S311
+
+
+def reason(error: BaseException) -> str:
+    """An error of the network in words for a person."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"no connection: {error.os_error.strerror or error.os_error}"
+    if isinstance(error, TimeoutError):
+        return "nothing arrived for too long"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "the answer broke off"
+    if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):
+        return "the connection was cut"
+    return str(error) or type(error).__name__
+
+
+def below(address: str, path: str) -> str:
+    """URL of ``path`` (unquoted; what follows a ``?`` is taken as it is) below an upstream's address."""
+    place, mark, query = path.partition("?")
+    return f"{address.rstrip('/')}/{quote(place, safe='/+~:@!$&()*,;=')}{mark}{query}"
+
+
+def request_url(url: str) -> URL:
+    """The URL as it is, without a second round of quoting, if it is quoted already."""
+    return URL(url, encoded=True) if url.isascii() and " " not in url else URL(url)
+
+
+def shown(url: str) -> str:
+    """A URL for messages: without user, password and query, which may be secrets."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def with_credentials(url: str, address: str) -> str:
+    """``url`` with the user and password of ``address`` where both are on one host (as pip does)."""
+    theirs, ours = urlsplit(url), urlsplit(address)
+    credentials, _, host = ours.netloc.rpartition("@")
+    if credentials and theirs.netloc == host and theirs.scheme == ours.scheme:
+        return urlunsplit(theirs._replace(netloc=ours.netloc))
+    return url
