@@ -1,0 +1,135 @@
+"""What ``airlock doctor`` tries on this machine. Each probe does the thing itself, in a place that goes with it.
+
+A probe returns what it found, raises ``LackingError`` where the thing does not work, and ``UnsureError`` where this
+user cannot tell. What a sealed room takes from the kernel and the engine is in ``room_probes``.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import uv
+
+from airlock.core.errors import AirlockError
+from airlock.core.process import clean_environment, find_tool, last_lines, run
+from airlock.kolla import shell
+
+TIMEOUT = 10.0  # seconds a probe may take before it counts as lacking
+
+
+class LackingError(Exception):
+    """It is missing or does not work; the text says how."""
+
+
+class UnsureError(Exception):
+    """This user cannot find out; the text says why."""
+
+
+def call(*command: str | Path, data: bytes | None = None, cwd: Path | None = None) -> str:
+    """Run a program; its standard output.
+
+    Raises:
+        LackingError: it is missing, fails, or takes too long.
+    """
+    try:
+        result = run(command, data=data, cwd=cwd, timeout=TIMEOUT, env=clean_environment(Path("/")))
+    except (AirlockError, OSError) as error:
+        raise LackingError(str(error)) from None
+    except subprocess.TimeoutExpired:
+        raise LackingError(f"{command[0]} did not answer within {TIMEOUT:.0f} s") from None
+    if result.returncode != 0:
+        raise LackingError(last_lines(result, 2) or f"{command[0]} failed with {result.returncode}")
+    return result.stdout.decode("utf-8", "replace")
+
+
+def is_root() -> bool:
+    """Whether this process may what building and importing want."""
+    return os.geteuid() == 0
+
+
+def program(name: str, package: str, version: tuple[str, ...] = (), minimum: str = "") -> str:
+    """A program is there, starts and is new enough; the version it says (or its path)."""
+    try:
+        path = find_tool(name, package)
+    except AirlockError as error:
+        raise LackingError(error.message) from None
+    if not version:
+        return path
+    said = call(path, *version)
+    found = re.search(r"\d+(?:\.\d+)+", said)
+    if found is None:
+        raise LackingError(f"{path} {' '.join(version)} names no version: {said[:80]!r}")
+    if minimum and _numbers(found[0]) < _numbers(minimum):
+        raise LackingError(f"{path} is version {found[0]}; {minimum} is the oldest that works")
+    return found[0]
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def root() -> str:
+    """Root's rights."""
+    if not is_root():
+        raise LackingError(f"this is user {os.geteuid()}")
+    return "this is root"
+
+
+def python() -> str:
+    """This interpreter, and Debian's own with venv, which the site's Airlock is installed with."""
+    code = "import ensurepip, platform, sys, venv; assert sys.version_info >= (3, 11); print(platform.python_version())"
+    theirs = call("/usr/bin/python3", "-I", "-c", code).strip()
+    return f"{platform.python_version()}; /usr/bin/python3 is {theirs}, with venv"
+
+
+def solver() -> str:
+    """uv, which resolves Python packages and makes Kolla's environment."""
+    return call(uv.find_uv_bin(), "--version").strip()
+
+
+def shell_parser() -> str:
+    """shfmt, which reads the shell in Dockerfiles."""
+    try:
+        shell.parse("echo one && echo two")
+    except (AirlockError, shell.ShellSyntaxError) as error:
+        raise LackingError(str(error)) from None
+    return "reads shell"
+
+
+def keyring(path: Path) -> str:
+    """A keyring file that can be read and begins with a public key (RFC 4880: packet tag 6), or armoured."""
+    try:
+        head = path.read_bytes()[:32]
+    except OSError as error:
+        raise LackingError(f"{path}: {error.strerror}") from None
+    if head.startswith(b"-----BEGIN PGP PUBLIC KEY") or (head and head[0] in {0x98, 0x99, 0x9A, 0xC6}):
+        return str(path)
+    raise LackingError(f"{path} holds no public key")
+
+
+def space(place: Path, needed: int) -> str:
+    """Free bytes where the environment will lie."""
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise LackingError(f"{free / 1e9:.1f} GB free at {place}; a set like keystone's wants {needed / 1e9:.0f} GB")
+    return f"{free / 1e9:.1f} GB free at {place}"
+
+
+def sandbox() -> str:
+    """A bubblewrap sandbox can be made, and the network in it is really gone."""
+    code = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('192.0.2.1', 9))"
+    command = ["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev",
+               "--tmpfs", "/tmp", "/usr/bin/python3", "-IS", "-c"]  # fmt: skip  # noqa: S108
+    call(*command, "pass")
+    try:
+        call(*command, code)
+    except LackingError:
+        return "made one; nothing leaves it"
+    raise LackingError("bwrap made a sandbox that still has a network")
