@@ -58,7 +58,14 @@ class TextRef(msgspec.Struct, frozen=True, tag="text"):
     edits: tuple[Edit, ...] = ()
 
 
-FileRef = SourceRef | ContextRef | DownloadRef | TextRef
+class GoneRef(msgspec.Struct, frozen=True, tag="gone"):
+    """Removed by a Dockerfile (``rm -f /etc/apt/sources.list.d/debian.sources``), whoever had put it there."""
+
+    image: str
+    edits: tuple[Edit, ...] = ()
+
+
+FileRef = SourceRef | ContextRef | DownloadRef | TextRef | GoneRef
 
 
 class FileAt(msgspec.Struct, frozen=True):

@@ -17,11 +17,16 @@ class PartKind(Enum):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A stretch of a word; ``splits``: an unknown one that the shell may split into any number of words."""
+    """A stretch of a word.
+
+    ``splits``: an unknown one, unquoted, that the shell may split into any number of words. ``atomic``: an unknown
+    one that surely holds no white space, so that it stays one word even unquoted.
+    """
 
     kind: PartKind
     text: str
     splits: bool = False
+    atomic: bool = False
 
 
 class Word(msgspec.Struct, frozen=True):
@@ -68,9 +73,19 @@ class Word(msgspec.Struct, frozen=True):
         """For people: unknown parts between ⟨ and ⟩."""
         return "".join(f"⟨{part.text}⟩" if part.kind is PartKind.UNKNOWN else part.text for part in self.parts)
 
-    def unquoted(self) -> Word:
-        """The same value after being stored in a variable: patterns become plain characters."""
-        return Word(tuple(Part(PartKind.LITERAL, p.text) if p.kind is PartKind.GLOB else p for p in self.parts))
+    def stored(self) -> Word:
+        """The same value kept in a variable: patterns are plain characters there, nothing splits yet."""
+        return Word(merge(_stored(part) for part in self.parts))
+
+    def quoted(self) -> Word:
+        """The value of a variable used between double quotes."""
+        return Word(tuple(msgspec.structs.replace(part, splits=False) for part in self.parts))
+
+
+def _stored(part: Part) -> Part:
+    if part.kind is PartKind.GLOB:
+        return Part(PartKind.LITERAL, part.text)
+    return msgspec.structs.replace(part, splits=False)
 
 
 def literal(text: str) -> Word:
@@ -78,9 +93,9 @@ def literal(text: str) -> Word:
     return Word((Part(PartKind.LITERAL, text),) if text else ())
 
 
-def unknown(source: str, *, splits: bool = False) -> Word:
+def unknown(source: str, *, splits: bool = False, atomic: bool = False) -> Word:
     """A word nobody can tell; ``source`` is how it is written."""
-    return Word((Part(PartKind.UNKNOWN, source, splits),))
+    return Word((Part(PartKind.UNKNOWN, source, splits, atomic),))
 
 
 def merge(parts: Iterable[Part]) -> tuple[Part, ...]:

@@ -1,0 +1,301 @@
+"""The reading of one image: its instructions in order, each RUN walked, and the state for its children."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+from airlock.kolla.dockerfile import DockerfileError, Instruction, parse
+from airlock.kolla.reading.call import check_write
+from airlock.kolla.reading.content import check_content
+from airlock.kolla.reading.environment import check_path, check_variable, expand
+from airlock.kolla.reading.filesystem import FileSystem, normalise
+from airlock.kolla.reading.judge import Judge, worst
+from airlock.kolla.reading.model import (
+    BaseImage,
+    Command,
+    ContextRef,
+    FileRef,
+    ImageReading,
+    ImageState,
+    Kind,
+    RefusalError,
+    SourceAdd,
+    SourceRef,
+    TextRef,
+)
+from airlock.kolla.reading.rules import Rules
+from airlock.kolla.reading.state import Shell
+from airlock.kolla.reading.walk import Walk
+from airlock.kolla.reading.words import literal, unknown
+
+ContextFiles = Callable[[str], bytes | None]
+
+# Metadata of the image, or what a container does when it is started; nothing of it happens in a build.
+_QUIET = frozenset({"LABEL", "MAINTAINER", "EXPOSE", "STOPSIGNAL", "CMD", "ENTRYPOINT", "HEALTHCHECK", "VOLUME"})
+_COPY_FLAGS = re.compile(r"--(chown=[A-Za-z0-9_:.-]+|chmod=[0-7]{3,4})")
+_BUNDLES = {"plugins-archive": "plugins", "additions-archive": "additions"}
+_SHIM_FOLDERS = ("/usr/local/bin", "/usr/local/sbin")
+
+
+def run_scripts(dockerfile_text: str) -> tuple[str, ...]:
+    """The RUN scripts of a Dockerfile, for ``shell.prepare``; empty when it does not parse."""
+    try:
+        return tuple(one.text for one in parse(dockerfile_text) if one.name == "RUN" and not one.json)
+    except DockerfileError:
+        return ()
+
+
+def read_image(
+    dockerfile_text: str,
+    *,
+    image: str,
+    context_files: ContextFiles,
+    inherited: ImageState,
+    rules: Rules,
+    shims: frozenset[str] = frozenset(),
+    build_args: Mapping[str, str] | None = None,
+) -> ImageReading:
+    """Read a Dockerfile: every command classified, with what a resolver needs.
+
+    Args:
+        dockerfile_text: as rendered.
+        image: Kolla's name of the image, for references to its build context.
+        context_files: bytes of a file of the build context by its path in it; None if there is none.
+        inherited: the parent's ``ImageReading.state``; ``ImageState()`` for a root image.
+        rules: ``load_rules()``.
+        shims: sha256 of Airlock's own stand-ins for commands, which a COPY may put into ``/usr/local/bin``.
+        build_args: values that kolla-build passes for ARG.
+
+    A text that is no Dockerfile gives one unclassified command.
+    """
+    reader = _Reader(image, context_files, inherited, rules, shims, build_args or {})
+    try:
+        instructions = parse(dockerfile_text)
+    except DockerfileError as error:
+        reader.add(Command(error.line, ("Dockerfile",), "unclassified", "", error.reason, "Correct the Dockerfile."))
+        return reader.reading()
+    for instruction in instructions:
+        reader.instruction(instruction)
+    return reader.reading()
+
+
+class _Reader:
+    def __init__(
+        self, image: str, context_files: ContextFiles, inherited: ImageState, rules: Rules, shims: frozenset[str],
+        build_args: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        self.image = image
+        self.context_files = context_files
+        self.rules = rules
+        self.own_shims = shims
+        self.build_args = build_args
+        self.fs = FileSystem(image, inherited, rules)
+        self.env: dict[str, str | None] = dict(inherited.env)
+        self.args: dict[str, str | None] = {}
+        self.workdir = inherited.workdir
+        self.user = inherited.user
+        self.commands: list[Command] = []
+        self.froms = 0
+        self.fs.set_path(tuple((inherited.env.get("PATH") or "").split(":")))
+
+    def add(self, command: Command) -> None:
+        self.commands.append(command)
+
+    def reading(self) -> ImageReading:
+        state = self.fs.state(self.env, self.workdir, self.user)
+        return ImageReading(self.image, tuple(self.commands), state)
+
+    def instruction(self, one: Instruction) -> None:
+        if one.name == "RUN":
+            self._run(one)
+            return
+        argv = (one.name, *one.flags, *one.words)
+        try:
+            if one.heredoc:
+                raise RefusalError("a here-document", "Write the file into the build context, or echo its lines.")
+            if one.flags and one.name not in ("COPY", "ADD"):
+                raise RefusalError(f"no rule knows the flag {one.flags[0]} of {one.name}")
+            if one.name in _QUIET:
+                self.add(Command(one.line, argv, "home"))
+            elif one.name in ("COPY", "ADD"):
+                self._copy(one)
+            else:
+                self._plain(one, argv)
+        except RefusalError as refusal:
+            self.add(Command(one.line, argv, "unclassified", "", refusal.reason, refusal.remedy))
+
+    def _plain(self, one: Instruction, argv: tuple[str, ...]) -> None:
+        if one.name == "FROM":
+            self._from(one, argv)
+        elif one.name == "ENV":
+            self._env(one)
+        elif one.name == "ARG":
+            self._arg(one)
+        elif one.name == "WORKDIR":
+            path = self._value(one.text)
+            self.workdir = normalise(posixpath.join(self.workdir, path))
+            self.add(Command(one.line, argv, "home"))
+        elif one.name == "USER":
+            self.user = self._value(one.text)
+            self.add(Command(one.line, argv, "home"))
+        else:
+            raise RefusalError(f"no rule knows the instruction {one.name}", "Leave it out.")
+
+    def _value(self, text: str) -> str:
+        value = expand(text, self.env | self.args, self.rules)
+        if not value:
+            raise RefusalError(f"the value of {text!r} cannot be told", "Write it out.")
+        return value
+
+    def _from(self, one: Instruction, argv: tuple[str, ...]) -> None:
+        self.froms += 1
+        if self.froms > 1 or len(one.words) != 1:
+            raise RefusalError("a build of more than one stage", "Use one FROM.")
+        self.add(Command(one.line, argv, "demand", "base-image", detail=BaseImage(self._value(one.words[0]))))
+
+    def _env(self, one: Instruction) -> None:
+        kind: Kind = "home"
+        new: dict[str, str | None] = {}
+        for name, raw in zip(one.words[::2], one.words[1::2], strict=True):
+            value = expand(raw, self.env | self.args, self.rules)
+            kind = worst(kind, check_variable(name, value, self.rules))
+            if name == "PATH":
+                self.fs.set_path(check_path(value, self.rules))
+            new[name] = value
+        self.env |= new
+        self.add(Command(one.line, ("ENV", *(f"{k}={'' if v is None else v}" for k, v in new.items())), kind))
+
+    def _arg(self, one: Instruction) -> None:
+        kind: Kind = "home"
+        for word in one.words:
+            name, equals, raw = word.partition("=")
+            value = expand(raw, self.env | self.args, self.rules) if equals else None
+            if name in self.build_args:
+                value = self.build_args[name]
+            kind = worst(kind, check_variable(name, value, self.rules))
+            if name == "PATH":
+                raise RefusalError("PATH as a build argument", "Use ENV.")
+            if name not in self.env:
+                self.args[name] = value
+        self.add(Command(one.line, ("ARG", *one.words), kind))
+
+    # COPY and ADD
+
+    def _copy(self, one: Instruction) -> None:
+        for flag in one.flags:
+            if not _COPY_FLAGS.fullmatch(flag):
+                raise RefusalError(f"no rule knows the flag {flag} of {one.name}", "Copy from the build context only.")
+        words = [expand(word, self.env | self.args, self.rules) for word in one.words]
+        if one.json:
+            words = list(one.words)
+        if len(words) < 2 or any(not word for word in words):
+            raise RefusalError("what is copied cannot be told", "Write the names out.")
+        *sources, target = [word for word in words if word]
+        argv = (one.name, *one.flags, *sources, target)
+        if one.name == "ADD" and len(sources) == 1 and sources[0].endswith("-archive"):
+            self._add_archive(one, sources[0], target, argv)
+            return
+        kind: Kind = "home"
+        writes: list[str] = []
+        reason = ""
+        for source in sources:
+            found, shim = self._copy_one(one, source, target, many=len(sources) > 1, writes=writes)
+            kind, reason = worst(kind, found), reason or shim
+        self.add(Command(one.line, argv, kind, reason=reason, writes=tuple(writes)))
+
+    def _destination(self, target: str) -> str:
+        if ".." in target.split("/"):
+            raise RefusalError(f"{target}: a write to a path with ..", "Write the path without it.")
+        path = normalise(posixpath.join(self.workdir, target))
+        return path + "/" if target.endswith("/") and path != "/" else path
+
+    def _copy_one(
+        self, one: Instruction, source: str, target: str, *, many: bool, writes: list[str]
+    ) -> tuple[Kind, str]:
+        if "://" in source or source.startswith("git@"):
+            raise RefusalError(f"{one.name} of the address {source}", "Add it as a source of Kolla, or curl it.")
+        if any(c in source for c in "*?[") or ".." in source.split("/"):
+            raise RefusalError(f"{source}: which files these are cannot be told", "Write the names out.")
+        data = self.context_files(posixpath.normpath(source).lstrip("/"))
+        destination = self._destination(target)
+        folder = many or destination.endswith("/") or self.fs.known_folder(destination)
+        if data is None:
+            # A folder (its contents go into the target) or nothing: fine where anything may be.
+            path = destination.rstrip("/") or "/"
+            rule = check_write(self.fs, f"{path}/*".replace("//", "/"), "copy", None)
+            self._note(path, TextRef(self.image, None), writes)
+            return rule.kind, ""
+        if one.name == "ADD" and not _is_text(data):
+            raise RefusalError(f"ADD of {source}, which may be an archive", "Use COPY, or a source of Kolla.")
+        name = posixpath.basename(source.rstrip("/"))
+        path = f"{destination.rstrip('/')}/{name}" if folder else destination
+        sha256 = hashlib.sha256(data).hexdigest()
+        ref = ContextRef(self.image, source, sha256)
+        if sha256 in self.own_shims and posixpath.dirname(path) in _SHIM_FOLDERS:
+            self.fs.shims[posixpath.basename(path)] = path
+            self._note(path, ref, writes)
+            return "home", "Airlock's stand-in"
+        rule = check_write(self.fs, path, "copy", ref)
+        check_content(rule.content, path, data)
+        self._note(path, ref, writes)
+        return rule.kind, ""
+
+    def _note(self, path: str, ref: FileRef, writes: list[str]) -> None:
+        writes.append(path)
+        self.fs.note(self.fs.canonical(path), ref)
+
+    def _add_archive(self, one: Instruction, archive: str, target: str, argv: tuple[str, ...]) -> None:
+        path = self._destination(target).rstrip("/") or "/"
+        if folder := _BUNDLES.get(archive):
+            if path != "/":
+                raise RefusalError(f"{archive} unpacked anywhere but at /")
+            path = f"/{folder}"
+            ref = SourceRef(self.image, archive, folder, top=False)
+        elif re.fullmatch(r"/[A-Za-z0-9_.]+(-[A-Za-z0-9_.]+)*-source", path):
+            ref = SourceRef(self.image, archive, "")
+        else:
+            raise RefusalError(f"a source archive unpacked at {path}", "Unpack it at /NAME-source.")
+        self.fs.note(path, ref)
+        detail = SourceAdd(archive, path)
+        self.add(Command(one.line, argv, "demand", "source-add", writes=(path,), detail=detail))
+
+    # RUN
+
+    def _run(self, one: Instruction) -> None:
+        judge = Judge(self.image, self.fs, self.rules, one.line_of, self.user)
+        try:
+            if one.heredoc:
+                raise RefusalError("a here-document", "Debian 12's engine does not read these; chain commands by &&.")
+            if one.json or one.text.startswith("["):
+                raise RefusalError("a RUN that may be a JSON array", "Write it as shell commands.")
+            if one.flags:
+                raise RefusalError(f"no rule knows the flag {one.flags[0]} of RUN", "Leave it out.")
+            environment = self.args | self.env
+            variables = {
+                name: literal(value) if value is not None else unknown(f"${name}")
+                for name, value in environment.items()
+            }
+            shell = Shell(variables, set(variables), frozenset({self.workdir}))
+            Walk(one.text, judge, lambda offset: offset).run(shell)
+        except RefusalError as refusal:
+            judge.refuse(" ".join(("RUN", *one.flags, one.text[:200])), 0, refusal, "")
+        self.commands += judge.commands
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether a file is surely no archive that ADD would unpack: valid UTF-8 without a zero byte."""
+    try:
+        return b"\0" not in data and isinstance(data.decode(), str)
+    except UnicodeDecodeError:
+        return False
+
+
+def classify_counts(commands: Iterable[Command]) -> dict[str, int]:
+    """How many commands are of each kind."""
+    counts = dict.fromkeys(("home", "demand", "network-config", "unclassified"), 0)
+    for command in commands:
+        counts[command.kind] += 1
+    return counts
