@@ -39,7 +39,7 @@ class Catalogue:
         self._files: list[tuple[AptSource, str, bytes, dict[str, list[int]]]] = []
         self.releases: dict[str, dict[str, str]] = {}
         for target in targets:
-            data = target.packages.read_bytes()
+            data = target.packages.read_bytes() if target.packages.exists() else b""
             places: dict[str, list[int]] = {}
             for match in _PACKAGE.finditer(data):
                 places.setdefault(match[1].decode("utf-8", "replace").strip(), []).append(match.start())

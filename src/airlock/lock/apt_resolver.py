@@ -134,7 +134,7 @@ class AptResolver:
         required, installed by apt. The result has one demand, ``base-image`` of line 0, for the caller to take over.
         """
         where = "the base image"
-        options = ("-o", "APT::Install-Recommends=false", "-o", "pkgCacheGen::ForceEssential=,")
+        options = self._root.mmdebstrap_options
         start = AptState(etc={"/etc/apt/sources.list": self._sources_list()})
         essential = f"?narrow(?architecture({self.debian_arch}),?essential)"
         first, unpacked = self._simulate(start, AptWords("apt-get", "install", (essential,), options), where, set())

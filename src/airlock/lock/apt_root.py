@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
 import msgspec
 
@@ -32,7 +33,7 @@ class Target(msgspec.Struct, frozen=True):
     Attributes:
         source: the source that names it.
         component: ``main`` …
-        packages: the file.
+        packages: the file; apt keeps no empty ones.
         release: the Release or InRelease file it was checked against.
     """
 
@@ -73,7 +74,15 @@ class AptRoot:
         self._address = {source.upstream: addresses(source.upstream).rstrip("/") for source in self.sources}
         if '"' in str(self.root) or "\n" in str(self.root):
             raise UsageError(f"{self.root}: apt cannot work in a folder with quotes in its name")
-        for folder in ("lists/partial", "cache/archives/partial", "log", "state", "keys", "preferences.d"):
+        for folder in (
+            "lists/partial",
+            "cache/archives/partial",
+            "cache-base",
+            "log",
+            "state",
+            "keys",
+            "preferences.d",
+        ):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         self._take_keys([] if trusted else keyrings)
         (self.root / "apt.conf").write_text(self._configuration(check_valid_until), encoding="utf-8")
@@ -151,6 +160,15 @@ class AptRoot:
         for name, text in preferences.items():
             (self.root / name).write_text(text, encoding="utf-8")
 
+    @property
+    def mmdebstrap_options(self) -> tuple[str, ...]:
+        """What mmdebstrap sets for apt: no Recommends, and apt itself not taken for Essential.
+
+        The second is baked into apt's cache without being part of what makes it valid, hence a cache of its own.
+        """
+        cache = f"Dir::Cache={self.root}/cache-base"
+        return ("-o", "APT::Install-Recommends=false", "-o", "pkgCacheGen::ForceEssential=,", "-o", cache)
+
     def apt(self, words: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
         """Run one of apt's programs in this root. ``words[0]`` is the program."""
         environment = clean_environment(self.root, network=True, APT_CONFIG=str(self.root / "apt.conf"), LC_ALL="C")
@@ -196,24 +214,34 @@ class AptRoot:
         """
         self.enter(AptState(), self.sources, {})
         form = "$(REPO_URI)\t$(RELEASE)\t$(COMPONENT)\t$(METAKEY)\t$(FILENAME)"
-        result = self.apt(["apt-get", "indextargets", "--format", form, "Created-By: Packages"])
-        found: dict[tuple[str, str, str], Target] = {}
-        by_address = {(self._address[source.upstream], source.suite): source for source in self.sources}
-        for line in result.stdout.decode().splitlines():
+        # With release info apt leaves out empty files, which are as good as others here.
+        command = ["apt-get", "indextargets", "--no-release-info", "--format", form, "Created-By: Packages"]
+        by_address = {(unquote(self._address[source.upstream]), source.suite): source for source in self.sources}
+        found: list[Target] = []
+        for line in self.apt(command).stdout.decode().splitlines():
             address, suite, component, key, name = line.split("\t")
-            source = by_address[address.rstrip("/"), suite]
-            stem = name.removesuffix(key.replace("/", "_"))
-            release = next((path for path in (Path(stem + "InRelease"), Path(stem + "Release")) if path.exists()), None)
-            if Path(name).exists() and release is not None:
-                found[source.upstream, suite, component] = Target(source, component, Path(name), release)
-        for source in self.sources:
-            for component in source.components:
-                if (source.upstream, source.suite, component) not in found:
-                    raise ResolutionError(
-                        f"{source.upstream} {source.suite} {component} has no packages for {self.debian_arch}",
-                        remedy="Leave the source out of Kolla's sources.list for this architecture.",
-                    )
-        return list(found.values())
+            source = by_address[unquote(address).rstrip("/"), suite]
+            target = Target(source, component, Path(name), _release_of(name, key))
+            if target.packages.exists() or _lists(target.release, key):
+                found.append(target)
+            elif not key.endswith("/binary-all/Packages"):
+                raise ResolutionError(
+                    f"{source.upstream} {source.suite} {component} has no packages for {self.debian_arch}",
+                    remedy="Leave the source out of Kolla's sources.list for this architecture.",
+                )
+        return found
+
+
+def _release_of(packages: str, key: str) -> Path:
+    """The Release that apt keeps beside a Packages file, signed inside or not."""
+    stem = packages.removesuffix(key.replace("/", "_"))
+    inside = Path(stem + "InRelease")
+    return inside if inside.exists() else Path(stem + "Release")
+
+
+def _lists(release: Path, key: str) -> bool:
+    pattern = re.compile(rb"^ \S+ +\d+ " + re.escape(key.encode()) + rb"(\.\w+)?$", re.MULTILINE)
+    return release.exists() and bool(pattern.search(release.read_bytes()))
 
 
 def merge_sources(sources: Sequence[AptSource]) -> list[AptSource]:
