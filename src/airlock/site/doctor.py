@@ -73,6 +73,8 @@ PROGRAMS = (
     Program("dpkg-deb", "dpkg", BOTH, _VERSION),
     Program("gpgv", "gpgv", FACTORY, _VERSION),
     Program("bwrap", "bubblewrap", FACTORY, _VERSION, "0.8"),
+    Program("prlimit", "util-linux", FACTORY, _VERSION),
+    Program("setpriv", "util-linux", FACTORY, _VERSION),
     Program("git", "git", FACTORY, _VERSION, use='definitions with kolla.source = "git"'),
     Program("python3", "python3-minimal", BOTH, _VERSION, "3.11"),
     Program("perl", "perl-base", SITE, _VERSION),

@@ -6,6 +6,7 @@ user cannot tell. What a sealed room takes from the kernel and the engine is in 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import re
@@ -18,6 +19,7 @@ import uv
 from airlock.core.errors import AirlockError
 from airlock.core.process import clean_environment, find_tool, last_lines, run
 from airlock.kolla import shell
+from airlock.lock.sandbox import Limits, run_sandboxed
 
 TIMEOUT = 10.0  # seconds a probe may take before it counts as lacking
 
@@ -123,13 +125,19 @@ def space(place: Path, needed: int) -> str:
 
 
 def sandbox() -> str:
-    """A bubblewrap sandbox can be made, and the network in it is really gone."""
+    """The sandbox for code of others can be made, and no route leads out of it."""
     code = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('192.0.2.1', 9))"
-    command = ["bwrap", "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev",
-               "--tmpfs", "/tmp", "/usr/bin/python3", "-IS", "-c"]  # fmt: skip  # noqa: S108
-    call(*command, "pass")
+    limits = Limits(seconds=TIMEOUT)
     try:
-        call(*command, code)
-    except LackingError:
-        return "made one; nothing leaves it"
-    raise LackingError("bwrap made a sandbox that still has a network")
+        harmless, outward = (
+            asyncio.run(run_sandboxed(["/usr/bin/python3", "-IS", "-c", program], limits=limits))
+            for program in ("pass", code)
+        )
+    except AirlockError as error:
+        raise LackingError(error.message) from None
+    if harmless.returncode != 0:
+        said = harmless.stderr.decode("utf-8", "replace").strip()[-300:]
+        raise LackingError(f"nothing runs in the sandbox: {said or harmless.stopped or harmless.returncode}")
+    if outward.returncode == 0:
+        raise LackingError("the sandbox still has a network")
+    return "made one; nothing leaves it"

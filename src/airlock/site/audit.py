@@ -1,0 +1,171 @@
+"""What was done, by whom, with what: an environment's ledger, and the build records beside it (docs/verbs/audit.md)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from airlock.core.digest import is_sha256, sha256_file
+from airlock.core.errors import AirlockError, ChainError, UsageError
+from airlock.core.toml import nearest
+from airlock.evidence.ledger import GENESIS, Entry, entries
+from airlock.evidence.record import RECORD, Record, Trigger, read_record
+
+
+class LedgerSummary(msgspec.Struct, frozen=True):
+    """A ledger whose chain was verified, line by line.
+
+    Attributes:
+        head: hash of the last entry; 64 zeros where there is none.
+        verbs: verb → how often.
+        first, last: times of the first and last entry; empty where there is none.
+    """
+
+    path: str
+    entries: int
+    head: str
+    verbs: dict[str, int]
+    first: str
+    last: str
+
+
+class BuildStory(msgspec.Struct, frozen=True):
+    """One build: who asked for it, what went in, what came out, what the ledger says of it.
+
+    Attributes:
+        images: name → digest in the registry.
+        refused_packets, refused_names: what the build tried besides the mirror.
+        ledger: the entries that name the build.
+        record_checked: the ledger names the record's sha256 and it is the one on disk.
+    """
+
+    build: str
+    state: str
+    error: str
+    trigger: Trigger
+    bundle: str
+    bundle_digest: str
+    started: str
+    ended: str
+    images: dict[str, str]
+    refused_packets: int
+    refused_names: list[str]
+    ledger: list[Entry]
+    record_checked: bool
+
+
+def summarise(path: Path, head: str = "") -> tuple[LedgerSummary, list[Entry]]:
+    """Verify a ledger's chain and count what is in it.
+
+    Args:
+        head: a head that was noted elsewhere; it must be in the chain, else the ledger was cut or rewritten.
+
+    Raises:
+        ChainError: the chain is broken (the line is named), or ``head`` is not in it.
+    """
+    found = list(entries(path))
+    if head and head not in {GENESIS, *(entry.hash for entry in found)}:
+        raise ChainError(
+            f"{path} holds no entry {head}: it was cut or rewritten since that head was noted",
+            remedy="Compare with a backup; check that the head was noted of this ledger.",
+        )
+    summary = LedgerSummary(
+        path=str(path),
+        entries=len(found),
+        head=found[-1].hash if found else GENESIS,
+        verbs=dict(sorted(Counter(entry.verb for entry in found).items())),
+        first=found[0].time if found else "",
+        last=found[-1].time if found else "",
+    )
+    return summary, found
+
+
+def all_records(folder: Path) -> tuple[list[Record], list[str]]:
+    """(records, messages about what could not be read) of all builds below ``folder``; a missing one has none."""
+    records: list[Record] = []
+    unreadable: list[str] = []
+    for path in sorted(folder.glob(f"*/{RECORD}")):
+        try:
+            records.append(read_record(path))
+        except AirlockError as error:
+            unreadable.append(error.message)
+    return records, unreadable
+
+
+def tell_build(folder: Path, build: str, ledger: Iterable[Entry]) -> BuildStory:
+    """The story of one build.
+
+    Args:
+        folder: the site's records.
+        ledger: the site's entries, verified.
+
+    Raises:
+        UsageError: no build of that id.
+        FormatError: its record cannot be read.
+        ChainError: its record is not the one that the ledger names.
+    """
+    known = sorted(path.parent.name for path in folder.glob(f"*/{RECORD}"))
+    if build not in known:
+        near = nearest(build, known) if known else "; there are no records yet"
+        raise UsageError(f"there is no build {build!r} in {folder}{near}", remedy="`airlock status` lists the builds.")
+    record = read_record(folder / build)
+    mine = [entry for entry in ledger if build in _texts(entry.data)]
+    return BuildStory(
+        build=record.build_id,
+        state=record.state,
+        error=record.error,
+        trigger=record.trigger,
+        bundle=record.bundle.id,
+        bundle_digest=record.bundle.digest,
+        started=record.started,
+        ended=record.ended,
+        images={image.name: image.digest for image in record.images},
+        refused_packets=record.network.refused_packets,
+        refused_names=record.network.refused_names,
+        ledger=mine,
+        record_checked=_checked(folder / build / RECORD, mine),
+    )
+
+
+def check_records(folder: Path, ledger: Iterable[Entry]) -> int:
+    """Compare every record that the ledger names by sha256 with the file; returns how many were the same.
+
+    Raises:
+        ChainError: a record was changed since, or is gone.
+    """
+    checked = 0
+    for entry in ledger:
+        build = entry.data.get("build")
+        if entry.verb == "build" and isinstance(build, str) and "/" not in build:
+            checked += _checked(folder / build / RECORD, [entry])
+    return checked
+
+
+def _checked(path: Path, ledger: Iterable[Entry]) -> bool:
+    named = [digest for entry in ledger if entry.verb == "build" and is_sha256(digest := str(entry.data.get("record")))]
+    if not named:
+        return False
+    if not path.is_file():
+        raise ChainError(f"{path} is gone, and the ledger names it", remedy="Take it from a backup.")
+    digest, _ = sha256_file(path)
+    if digest != named[-1]:
+        raise ChainError(
+            f"{path} has been changed since the ledger noted it: sha256 {digest}, noted {named[-1]}",
+            remedy="Do not rely on this record. Compare with a backup.",
+        )
+    return True
+
+
+def _texts(value: Any) -> set[str]:
+    """Every text in a JSON value."""
+    if isinstance(value, str):
+        return {value}
+    if isinstance(value, dict):
+        return set().union(*map(_texts, value.values())) if value else set()
+    if isinstance(value, list):
+        return set().union(*map(_texts, value)) if value else set()
+    return set()
