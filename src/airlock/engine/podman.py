@@ -192,7 +192,23 @@ class Podman:
             ToolError: ``check`` is set and it failed.
             TimeoutError: it took longer than ``timeout`` seconds; the command is killed.
         """
-        command = self._enter([find_tool("podman", "podman"), *arguments])
+        result = await self.tool(find_tool("podman", "podman"), *arguments, data=data, timeout=timeout)
+        if check and result.returncode != 0:
+            raise ToolError(f"podman {' '.join(map(str, arguments[:3]))} … failed: {last_lines(result)}")
+        return result
+
+    async def tool(
+        self,
+        *arguments: str | Path,
+        data: bytes | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  # the command must be killed with it
+    ) -> CompletedProcess[bytes]:
+        """Run any program where the engine lives, with the engine's environment; output as bytes.
+
+        Raises:
+            TimeoutError: it took longer than ``timeout`` seconds; the program is killed.
+        """
+        command = self._enter(arguments)
         process = await asyncio.create_subprocess_exec(
             *command, env=self.paths.environment, cwd="/",
             stdin=DEVNULL if data is None else PIPE, stdout=PIPE, stderr=PIPE,
@@ -204,10 +220,7 @@ class Podman:
                 process.kill()
                 await process.wait()
             raise
-        result = CompletedProcess(command, process.returncode or 0, out, err)
-        if check and result.returncode != 0:
-            raise ToolError(f"podman {' '.join(map(str, arguments[:3]))} … failed: {last_lines(result)}")
-        return result
+        return CompletedProcess(command, process.returncode or 0, out, err)
 
     async def stop(self) -> None:
         """End the service. Builds go on after their client died: whoever made the place kills what is left in it."""

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import msgspec
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from airlock.room.namespace import Namespace
 from airlock.room.report import Log, Served
@@ -60,7 +61,7 @@ class Gateway:
 
     @property
     def missing(self) -> tuple[Served, ...]:
-        """Requests that were not: absent files, other hosts (421), other methods, transfers broken off (499)."""
+        """Requests that were not: absent files, other hosts (421), other methods, broken transfers (499)."""
         return tuple(entry for entry in self._log.entries if entry.status >= 400)
 
     @property
@@ -114,13 +115,26 @@ class Gateway:
             return None, _refusal(421, f"this is {MIRROR_NAME} and nothing else")
         if request.method not in ("GET", "HEAD"):
             return None, _refusal(405, "read only")
+        if ".." in request.path.split("/") or "\0" in request.path:
+            return None, _refusal(400, "not a path of a mirror")
         file = self._mirror.open(request.path)
         if file is None:
             return None, _refusal(404, "not in the bundle")
         request["file"] = file
         if isinstance(file.content, bytes):
             return file, web.Response(body=file.content, content_type=file.content_type)
-        return file, web.FileResponse(file.content, headers={"Content-Type": file.content_type})
+        return file, _FileResponse(file.content, headers={"Content-Type": file.content_type})
+
+
+class _FileResponse(web.FileResponse):
+    """Sent by whoever prepares it first: here, where it is recorded, and not once more by aiohttp."""
+
+    _writer: AbstractStreamWriter | None = None
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        if not self.prepared:
+            self._writer = await super().prepare(request)
+        return self._writer
 
 
 def listen(family: int, address: str, port: int = PORT) -> socket.socket:

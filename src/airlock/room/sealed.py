@@ -13,6 +13,7 @@ import msgspec
 
 from airlock.core.errors import StateError
 from airlock.core.files import exclusive, write_file
+from airlock.core.process import run as run_command
 from airlock.core.progress import Reporter
 from airlock.engine.podman import CONFIGURATION, EnginePaths, Podman, configure
 from airlock.room import canary, namespace, nft
@@ -173,7 +174,10 @@ class SealedRoom:
             refused_sockets=tuple(entry for entry in self._seccomp.refused if entry.image != canary.IMAGE),
             served=self._gateway.served,
             missing=self._gateway.missing,
-            containers=tuple(self._runtime.containers()),
+            containers=tuple(
+                msgspec.structs.replace(start, image=self._seccomp.images.get(start.id, ""))
+                for start in self._runtime.containers()
+            ),
             records_dropped=self._gateway.dropped + self._names.dropped + self._seccomp.dropped,
         )
 
@@ -218,7 +222,15 @@ def _prepare(paths: EnginePaths, remains: RoomState) -> None:
 
 
 def _remove(run: Path, remains: RoomState) -> None:
-    """Remove the run folder; nothing is mounted in it on this side, mounts were in the room's own namespace."""
+    """Remove mounts and the run folder.
+
+    What the engine mounted went with its namespace; tools that worked on its storage from outside leave mounts here.
+    """
+    places = tuple(f"{directory}/" for directory in (run, remains.state))
+    with Path("/proc/self/mounts").open(encoding="utf-8", errors="surrogateescape") as stream:
+        mounted = [line.split(" ")[1].encode().decode("unicode_escape") for line in stream]
+    for target in reversed([target for target in mounted if target.startswith(places)]):
+        run_command(["umount", "--lazy", target])
     shutil.rmtree(run, ignore_errors=True)
 
 

@@ -31,7 +31,7 @@ _NOTIFICATION = struct.Struct("=QIIiIQ6Q")
 _RESPONSE = struct.Struct("=QqiI")
 _RECEIVE = 0xC0502100  # SECCOMP_IOCTL_NOTIF_RECV: _IOWR('!', 0, 80 bytes)
 _SEND = 0xC0182101  # SECCOMP_IOCTL_NOTIF_SEND: _IOWR('!', 1, 24 bytes)
-_MAX_STATE = 1 << 20  # bytes of the container's state, which is not used
+_MAX_STATE = 1 << 20  # bytes of the container's state
 _MAX_DESCRIPTORS = 16
 _PATIENCE = 10.0  # seconds that runc may take to send
 
@@ -45,6 +45,10 @@ _TYPES = {int(value): value.name for value in socket.SocketKind} | {10: "SOCK_PA
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
 
 
+class _State(msgspec.Struct):
+    metadata: str = ""  # what the wrapper put into listenerMetadata: the container's id
+
+
 class SeccompListener:
     """Listens at ``path`` for the filters of all containers of one room."""
 
@@ -53,7 +57,8 @@ class SeccompListener:
         self._attribution = attribution
         self._tally: Tally[RefusedSocket] = Tally()
         self._listener: socket.socket | None = None
-        self._filters: set[int] = set()
+        self._filters: dict[int, str] = {}  # descriptor → image whose container it is
+        self.images: dict[str, str] = {}  # container → image, as of the container's start
         self._tasks: set[asyncio.Task[None]] = set()
         self._calls = _EVERYWHERE | _CALLS.get(platform.machine(), {})
 
@@ -94,17 +99,17 @@ class SeccompListener:
         with contextlib.suppress(BlockingIOError):
             connection, _ = self._listener.accept()
             connection.setblocking(False)
-            task = asyncio.get_running_loop().create_task(self._take(connection))
+            task = asyncio.get_running_loop().create_task(self._take(connection, self._attribution()))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _take(self, connection: socket.socket) -> None:
-        """Take the descriptors out of runc's message."""
+    async def _take(self, connection: socket.socket, image: str) -> None:
+        """Take descriptors and container id out of runc's message."""
         loop = asyncio.get_running_loop()
         size = array.array("i").itemsize
+        state = b""
         with connection:
-            received = 0
-            while received <= _MAX_STATE:
+            while len(state) <= _MAX_STATE:
                 try:
                     data, ancillary, _, _ = connection.recvmsg(65536, socket.CMSG_SPACE(_MAX_DESCRIPTORS * size))
                 except BlockingIOError:
@@ -114,11 +119,13 @@ class SeccompListener:
                     if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                         descriptors = array.array("i", body[: len(body) - len(body) % size])
                         for descriptor in descriptors:
-                            self._filters.add(descriptor)
+                            self._filters[descriptor] = image
                             loop.add_reader(descriptor, self._notified, descriptor)
                 if not data:
                     break
-                received += len(data)
+                state += data
+        with contextlib.suppress(msgspec.DecodeError):
+            self.images[msgspec.json.decode(state, type=_State).metadata] = image
 
     def _notified(self, descriptor: int) -> None:
         poll = select.poll()
@@ -137,13 +144,13 @@ class SeccompListener:
             return
         identifier, pid, _, call, _, _, *arguments = _NOTIFICATION.unpack(buffer)
         entry, number = describe(self._calls.get(call, f"system call {call}"), arguments)
-        self._tally.add(msgspec.structs.replace(entry, program=_program(pid), image=self._attribution()))
+        self._tally.add(msgspec.structs.replace(entry, program=_program(pid), image=self._filters[descriptor]))
         with contextlib.suppress(OSError):  # ENOENT: the caller was killed meanwhile
             fcntl.ioctl(descriptor, _SEND, _RESPONSE.pack(identifier, 0, -number, 0))
 
     def _forget(self, descriptor: int) -> None:
         if descriptor in self._filters:
-            self._filters.discard(descriptor)
+            del self._filters[descriptor]
             asyncio.get_running_loop().remove_reader(descriptor)
             os.close(descriptor)
 

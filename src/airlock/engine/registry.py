@@ -1,0 +1,155 @@
+"""Images in and out of an engine's storage by skopeo: a root file system becomes an image, an image is published."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from airlock.core.canonical import canonical
+from airlock.core.digest import CHUNK
+from airlock.core.errors import IntegrityError, ToolError, UpstreamError
+from airlock.core.files import FileWriter, write_file
+from airlock.core.process import find_tool, last_lines, run
+from airlock.engine.podman import EnginePaths, Podman
+
+_LAYOUT = "application/vnd.oci.image"
+
+
+async def import_tar(
+    engine: Podman,
+    tar: Path,
+    name: str,
+    *,
+    architecture: str,
+    timestamp: int,
+    environment: Mapping[str, str] | None = None,
+    command: Sequence[str] = (),
+) -> str:
+    """Make an image of one layer from a root file system. The same tar and arguments give the same image.
+
+    Written as an OCI layout (image-spec 1.0) and copied in by skopeo: ``podman import`` dates by the clock.
+
+    Args:
+        tar: uncompressed.
+        name: with tag.
+        architecture: OCI's name: ``amd64``, ``arm64``.
+        timestamp: of the image and its history, in seconds since the epoch.
+
+    Returns:
+        The image's id in the engine: the sha256 of its configuration, in hexadecimal.
+
+    Raises:
+        ToolError: skopeo refused.
+    """
+    layout = engine.paths.temporary / f"import-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    try:
+        config = await asyncio.to_thread(
+            _write_layout, layout, tar, architecture, timestamp, environment or {}, list(command)
+        )
+        result = await engine.tool(
+            find_tool("skopeo", "skopeo"), "copy", "--quiet", f"oci:{layout}:image", engine.paths.storage(name)
+        )
+    finally:
+        await asyncio.to_thread(shutil.rmtree, layout, ignore_errors=True)
+    if result.returncode != 0:
+        raise ToolError(f"{tar} could not be made the image {name}: {last_lines(result)}")
+    return config
+
+
+def _write_layout(
+    layout: Path, tar: Path, architecture: str, timestamp: int, environment: Mapping[str, str], command: list[str]
+) -> str:
+    blobs = layout / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    with tar.open("rb") as source, FileWriter(blobs / "layer", durable=False) as writer:
+        while data := source.read(CHUNK):
+            writer.write(data)
+    (blobs / "layer").rename(blobs / writer.sha256)
+    created = datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def blob(value: Any) -> dict[str, Any]:
+        data = canonical(value)
+        digest = hashlib.sha256(data).hexdigest()
+        write_file(blobs / digest, data, durable=False)
+        return {"digest": f"sha256:{digest}", "size": len(data)}
+
+    config = blob(
+        {
+            "architecture": architecture,
+            "os": "linux",
+            "created": created,
+            "config": {
+                "Env": [f"{key}={value}" for key, value in sorted(environment.items())],
+                "Cmd": command,
+            },
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{writer.sha256}"]},
+            "history": [{"created": created, "created_by": "airlock"}],
+        }
+    )
+    layer = {
+        "mediaType": f"{_LAYOUT}.layer.v1.tar",
+        "digest": f"sha256:{writer.sha256}",
+        "size": writer.size,
+    }
+    manifest = blob(
+        {
+            "schemaVersion": 2,
+            "mediaType": f"{_LAYOUT}.manifest.v1+json",
+            "config": {"mediaType": f"{_LAYOUT}.config.v1+json", **config},
+            "layers": [layer],
+        }
+    )
+    entry = {
+        "mediaType": f"{_LAYOUT}.manifest.v1+json",
+        "annotations": {"org.opencontainers.image.ref.name": "image"},
+        **manifest,
+    }
+    write_file(layout / "index.json", canonical({"schemaVersion": 2, "manifests": [entry]}), durable=False)
+    write_file(layout / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}', durable=False)
+    return str(config["digest"]).removeprefix("sha256:")
+
+
+async def publish(
+    paths: EnginePaths, name: str, destination: str, *, verify_tls: bool = True, authfile: Path | None = None
+) -> str:
+    """Copy image ``name`` out of the engine's storage and read it back.
+
+    Skopeo runs outside the room, with the host's network, in a mount namespace of its own.
+
+    Args:
+        destination: ``docker://host:port/name:tag`` or ``oci:DIRECTORY:tag``.
+        verify_tls: whether the registry must have a valid certificate.
+        authfile: containers-auth.json(5) with the registry's credentials.
+
+    Returns:
+        The published manifest's digest, ``sha256:…``.
+
+    Raises:
+        UpstreamError: the registry refused or cannot be reached.
+        IntegrityError: what was read back is not what was sent.
+    """
+    policy = paths.configuration / "policy.json"
+    skopeo = ["unshare", "--mount", "--", find_tool("skopeo", "skopeo"), f"--policy={policy}"]
+    tls = "true" if verify_tls else "false"
+    secret = ["--authfile", str(authfile)] if authfile else []
+    digest_file = paths.temporary / f"{hashlib.sha256(destination.encode()).hexdigest()[:16]}.digest"
+    arguments = ["copy", "--quiet", *secret, f"--dest-tls-verify={tls}", f"--digestfile={digest_file}"]
+    copied = await asyncio.to_thread(
+        run, [*skopeo, *arguments, paths.storage(name), destination], env=paths.environment
+    )
+    if copied.returncode != 0:
+        raise UpstreamError(f"image {name} could not be published to {destination}: {last_lines(copied, 3)}")
+    sent = digest_file.read_text("ascii").strip()
+    digest_file.unlink()
+    read = await asyncio.to_thread(
+        run, [*skopeo, "inspect", "--raw", *secret, f"--tls-verify={tls}", destination], env=paths.environment
+    )
+    found = f"sha256:{hashlib.sha256(read.stdout).hexdigest()}"
+    if read.returncode != 0 or found != sent:
+        raise IntegrityError(f"{destination} was sent as {sent}, but reads back as {found} {last_lines(read, 2)}")
+    return sent
