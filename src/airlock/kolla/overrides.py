@@ -15,6 +15,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from airlock.core.digest import sha256_bytes
 from airlock.core.errors import DefinitionError
 from airlock.core.files import write_file
 from airlock.core.toml import nearest
@@ -244,6 +245,11 @@ def _names(sources_list: str) -> bytes:
         f'{{% set airlock_mirror = "{MIRROR}" %}}\n'
         f'{{% set airlock_mirror_host = "{urlsplit(MIRROR).hostname}" %}}\n'
     ).encode()
+
+
+def own_shims() -> frozenset[str]:
+    """sha256 of the stand-ins for commands that Airlock itself puts into a build context."""
+    return frozenset({sha256_bytes(_template("airlock-extrepo"))})
 
 
 def _template(name: str) -> bytes:
