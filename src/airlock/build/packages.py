@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from importlib.metadata import distributions
 from pathlib import Path
 
+import msgspec
 from packaging.utils import canonicalize_name
 
 from airlock.evidence.record import Package
@@ -45,3 +47,7 @@ def _python(root: Path) -> Iterator[Package]:
                 continue
             for dist in distributions(path=[str(folder)]):
                 yield Package(kind="pip", name=canonicalize_name(dist.name), version=dist.version)
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(msgspec.json.encode(installed_packages(Path(sys.argv[1]))))

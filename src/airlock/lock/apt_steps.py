@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from airlock.core.errors import UnclassifiedError
 from airlock.kolla.reading.model import AptCommand as ReadApt
-from airlock.kolla.reading.model import ContextRef, FileRef, ImageReading, TextRef
+from airlock.kolla.reading.model import ContextRef, FileRef, GoneRef, ImageReading, TextRef
 from airlock.lock.apt_resolver import AptCommand, AptFile, AptStep
 
 
@@ -29,12 +29,12 @@ def apt_steps(
         if not isinstance(detail, ReadApt):
             continue
         for file in detail.config:
-            data = _bytes(file.ref, context)
-            if data is None:
+            data = None if isinstance(file.ref, GoneRef) else _bytes(file.ref, context)
+            if data is None and not isinstance(file.ref, GoneRef):
                 raise UnclassifiedError(
                     f"image {reading.image}, line {command.line}: what {file.path} holds cannot be told"
                 )
-            if already.get(file.path) != data:
+            if file.path not in already or already[file.path] != data:
                 already[file.path] = data
                 steps.append(AptFile(file.path, data))
         steps.append(AptCommand(command.argv, command.line))

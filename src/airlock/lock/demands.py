@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from airlock.core.errors import UnclassifiedError
+from airlock.kolla.environment import SourceWant
 from airlock.kolla.reading.model import (
     AptCommand,
     BaseImage,
@@ -20,17 +21,22 @@ from airlock.kolla.reading.model import (
 from airlock.lock.model import Demand, Kind
 
 LEFT_OUT = "left out by the definition"
-_BUNDLED = {"plugins-archive": "plugin", "additions-archive": "additions"}
+_ARCHIVES = {"plugin": "plugins-archive", "addition": "additions-archive"}
 
 
 def image_demands(
-    reading: ImageReading, arch: str, sections: Mapping[str, Sequence[str]], vendor_repositories: Sequence[str]
+    reading: ImageReading,
+    arch: str,
+    parent: str,
+    sections: Mapping[str, Sequence[str]],
+    vendor_repositories: Sequence[str],
 ) -> list[Demand]:
     """The demands of one image, without answers.
 
     Args:
         reading: of the Dockerfile as upstream has it.
         arch: Kolla's name of the architecture.
+        parent: name of the parent image; empty for a root, whose FROM is a demand.
         sections: archive in the build context → sections of kolla-build.conf that fill it (none for an empty one).
         vendor_repositories: those that the definition keeps.
 
@@ -42,6 +48,8 @@ def image_demands(
     for command in reading.commands:
         detail = command.detail
         if isinstance(detail, BaseImage):
+            if parent:
+                continue
             demands.append(_demand(arch, reading, command, "base-image", detail.reference))
         elif isinstance(detail, AptCommand):
             demands.append(_demand(arch, reading, command, "apt", " ".join(command.argv[1:])))
@@ -69,17 +77,10 @@ def gap_text(image: str, command: Command) -> str:
     return f"image {image}, line {command.line}: `{' '.join(command.argv)}` is not classified: {command.reason}{remedy}"
 
 
-def archive_sections(image: str, own: str | None, others: Iterable[str]) -> dict[str, list[str]]:
-    """Archive in the build context → the sections of kolla-build.conf that fill it.
-
-    Args:
-        image: the image's name.
-        own: the section of its own source, if it has one.
-        others: the enabled plugin and addition sections (``<image>-plugin-<name>``, ``<image>-additions-<name>``).
-    """
-    found: dict[str, list[str]] = {f"{own}-archive": [own]} if own else {}
-    for section in others:
-        for archive, word in _BUNDLED.items():
-            if section.startswith(f"{image}-{word}-"):
-                found.setdefault(archive, []).append(section)
+def archive_sections(sources: Iterable[SourceWant]) -> dict[str, list[str]]:
+    """Archive in the build context → the sections of kolla-build.conf that fill it (see kolla-build's ``BuildTask``)."""
+    found: dict[str, list[str]] = {}
+    for source in sources:
+        archive = f"{source.section}-archive" if source.role == "source" else _ARCHIVES[source.role]
+        found.setdefault(archive, []).append(source.section)
     return found

@@ -1,0 +1,89 @@
+"""``airlock lock``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from airlock.cli.common import (
+    DEFAULT_DEFINITION,
+    DEFAULT_FACTORY,
+    DefinitionArgument,
+    FactoryOption,
+    JsonOption,
+    answer,
+    reporter,
+    verb,
+)
+from airlock.core.errors import DifferenceError
+from airlock.core.files import exclusive
+from airlock.core.settings import load_factory
+from airlock.definition.load import load_definition
+from airlock.evidence.ledger import Ledger
+from airlock.lock.files import load_lock, save_lock
+from airlock.lock.model import Lock
+from airlock.lock.resolve import check_lock, resolve_lock
+
+CheckOption = Annotated[
+    bool, typer.Option("--check", help="Solve the existing lock again, offline; the bytes must be the same.")
+]
+
+
+@verb
+def lock(
+    definition: DefinitionArgument = DEFAULT_DEFINITION,
+    factory: FactoryOption = DEFAULT_FACTORY,
+    check: CheckOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Derive from Kolla everything a build takes from outside, resolve it, write it beside the definition."""
+    loaded = load_definition(definition)
+    place = load_factory(factory)
+    told = reporter(as_json)
+    if check:
+        known = load_lock(loaded.lock_path)
+        found = asyncio.run(check_lock(loaded, place, known, told))
+        if found:
+            shown = "\n".join(f"  {line[:300]}" for line in found[:20])
+            raise DifferenceError(
+                f"solved again, the lock differs in {len(found)} lines:\n{shown}",
+                remedy="Was the definition changed, or the lock edited? Run `airlock lock`, and review the change.",
+            )
+        answer(
+            as_json, _summary(known, loaded.lock_path.name), ["solved again offline: the same bytes", *_lines(known)]
+        )
+        return
+    with exclusive(place.state / "factory.lock", "the factory"):
+        made = asyncio.run(resolve_lock(loaded, place, told))
+        save_lock(loaded.lock_path, made)
+        Ledger(place.ledger).append(
+            "lock", {"definition": loaded.digest, "lock": made.digest, "release": made.header.release}
+        )
+    answer(as_json, _summary(made, loaded.lock_path.name), _lines(made))
+
+
+def _summary(lock: Lock, file: str) -> dict[str, object]:
+    header = lock.header
+    return {
+        "file": file,
+        "digest": lock.digest,
+        "images": header.images,
+        "demands": header.demands,
+        "artifacts": header.artifacts,
+        "size": header.size,
+    }
+
+
+def _lines(lock: Lock) -> list[str]:
+    kinds: dict[str, tuple[int, int]] = {}
+    for artifact in lock.artifacts:
+        count, size = kinds.get(artifact.kind, (0, 0))
+        kinds[artifact.kind] = (count + 1, size + artifact.size)
+    header = lock.header
+    return [
+        f"{header.images} images, {header.demands} demands, {header.artifacts} artifacts, {header.size / 1e6:,.1f} MB",
+        *(f"  {kind:<7} {count:>5}  {size / 1e6:>8,.1f} MB" for kind, (count, size) in sorted(kinds.items())),
+        f"lock {lock.digest}",
+    ]

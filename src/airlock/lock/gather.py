@@ -1,0 +1,155 @@
+"""What a definition asks for, freshly: Kolla rendered, its Dockerfiles read. ``lock`` and ``validate`` begin here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from airlock.core.errors import UnclassifiedError
+from airlock.definition.model import LoadedDefinition
+from airlock.kolla.apt_sources import AptSource, parse_sources_list
+from airlock.kolla.environment import KollaEnvironment
+from airlock.kolla.overrides import SealedSource, own_shims
+from airlock.kolla.reading import ImageReading, ImageState, load_rules, read_image
+from airlock.kolla.render import RenderedTree, render, unsealed_sources
+from airlock.lock.demands import archive_sections, image_demands
+from airlock.lock.model import Artifact, Demand, Image, Lock
+from airlock.lock.proof import Expected
+
+
+class Gathered(msgspec.Struct, frozen=True):
+    """One architecture of a definition.
+
+    Attributes:
+        tree: the rendering as upstream has it.
+        readings: image → the reading of its Dockerfile.
+        demands: of all images, without answers.
+    """
+
+    tree: RenderedTree
+    readings: dict[str, ImageReading]
+    demands: tuple[Demand, ...]
+
+    distribution: str
+
+    @property
+    def arch(self) -> str:
+        """Kolla's name of the architecture."""
+        return self.tree.arch
+
+    @property
+    def apt_sources(self) -> list[AptSource]:
+        """What Kolla's source list names; the base image has the same."""
+        return parse_sources_list(self.tree.apt.get("sources.list", b"").decode())
+
+    def context(self, image: str, name: str) -> bytes | None:
+        """A file of an image's build context."""
+        path = self.tree.by_name[image].folder / name
+        return path.read_bytes() if path.is_file() else None
+
+
+def gather(environment: KollaEnvironment, loaded: LoadedDefinition, arch: str, work: Path) -> Gathered:
+    """Render and read one architecture, parents before children.
+
+    Args:
+        work: folder for the rendering.
+
+    Raises:
+        DefinitionError: see ``kolla.render.render``.
+        UnclassifiedError: a command may touch the network and nothing claims it; all such commands are named.
+    """
+    tree = render(environment, loaded, arch, "upstream", work / f"upstream-{arch}")
+    rules = load_rules()
+    readings: dict[str, ImageReading] = {}
+    demands: list[Demand] = []
+    gaps: list[str] = []
+    shims = own_shims()
+    for image in tree.images:
+        inherited = readings[image.parent].state if image.parent else ImageState()
+        reading = read_image(
+            image.dockerfile.decode(),
+            image=image.name,
+            context_files=_files_of(image.folder),
+            inherited=inherited,
+            rules=rules,
+            shims=shims,
+        )
+        readings[image.name] = reading
+        try:
+            sections = archive_sections(image.sources)
+            demands += image_demands(reading, arch, image.parent, sections, loaded.definition.vendor_repositories)
+        except UnclassifiedError as error:
+            gaps.append(error.message)
+    if gaps:
+        raise UnclassifiedError("\n".join(gaps))
+    return Gathered(tree, readings, tuple(demands), loaded.definition.base.distribution)
+
+
+def _files_of(folder: Path) -> Callable[[str], bytes | None]:
+    def read(name: str) -> bytes | None:
+        path = folder / name
+        return path.read_bytes() if path.is_file() else None
+
+    return read
+
+
+def sealed_sources(demands: Iterable[Demand], by_id: Mapping[str, Artifact]) -> dict[str, SealedSource]:
+    """Section of kolla-build.conf → the locked file that answers it; sections without an answer are left out."""
+    return {
+        demand.spec: SealedSource(by_id[ident].file, by_id[ident].sha256)
+        for demand in demands
+        if demand.kind == "source"
+        for ident in demand.artifacts
+        if ident in by_id
+    }
+
+
+def image_lines(gathered: Gathered, sealed: RenderedTree, distribution: str) -> list[Image]:
+    """The lock's image lines: digests of both renderings."""
+    built = sealed.by_name
+    return [
+        Image(
+            base=distribution,
+            arch=gathered.arch,
+            name=image.name,
+            parent=image.parent,
+            dockerfile=image.dockerfile_digest,
+            context=image.context_digest,
+            sealed=built[image.name].sealed_digest,
+        )
+        for image in gathered.tree.images
+    ]
+
+
+def render_sealed(
+    environment: KollaEnvironment, loaded: LoadedDefinition, arch: str, work: Path, sources: Mapping[str, SealedSource]
+) -> RenderedTree:
+    """The tree that is built in the room.
+
+    Raises:
+        UnclassifiedError: Kolla would fetch an archive from elsewhere than the mirror.
+    """
+    tree = render(environment, loaded, arch, "sealed", work / f"sealed-{arch}", sources)
+    if outside := unsealed_sources(tree):
+        lines = [f"image {image}: the archive of section {want.section} is not locked" for image, want in outside]
+        raise UnclassifiedError("\n".join(lines), remedy="Run `airlock lock` again.")
+    return tree
+
+
+def expectation(
+    environment: KollaEnvironment, loaded: LoadedDefinition, lock: Lock, tools: Iterable[str], work: Path
+) -> tuple[Expected, dict[str, Gathered], dict[str, RenderedTree]]:
+    """Everything a lock is proved against, and the renderings it came from, by architecture."""
+    gathered: dict[str, Gathered] = {}
+    sealed: dict[str, RenderedTree] = {}
+    images: list[Image] = []
+    demands: list[Demand] = []
+    for arch in loaded.definition.base.architectures:
+        gathered[arch] = gather(environment, loaded, arch, work)
+        answers = sealed_sources((demand for demand in lock.demands if demand.arch == arch), lock.by_id)
+        sealed[arch] = render(environment, loaded, arch, "sealed", work / f"sealed-{arch}", answers)
+        images += image_lines(gathered[arch], sealed[arch], loaded.definition.base.distribution)
+        demands += gathered[arch].demands
+    return Expected(loaded.digest, tuple(images), tuple(demands), tuple(tools)), gathered, sealed

@@ -1,0 +1,79 @@
+"""Indexes: what lets apt, pip and kolla-build find pool files. A pure function of the lock and the pool.
+
+Relative names as in ``docs/formats/bundle.md``: ``apt/<upstream>/dists/…``, ``pypi/simple/…``, ``files.json``.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from airlock.core.canonical import canonical
+from airlock.core.files import write_file
+from airlock.fetch.transcript import kept
+from airlock.kolla.apt_sources import AptSource
+from airlock.lock.apt_index import apt_indexes
+from airlock.lock.model import Lock
+from airlock.lock.pypi_index import pypi_indexes
+from airlock.store.pool import Pool
+
+STANZAS = "apt/stanzas"
+"""Name, in the witness's transcript, of what the apt indexes are made from."""
+
+
+class AptIndexes(msgspec.Struct, frozen=True):
+    """What the apt indexes are made from, kept at lock time.
+
+    Attributes:
+        stanzas: artifact id → its stanza of Packages.
+        releases: ``<upstream>/<suite>`` → the fields of Release that pins look at.
+        sources: the lines of sources.list.
+    """
+
+    stanzas: dict[str, str]
+    releases: dict[str, dict[str, str]]
+    sources: list[AptSource]
+
+
+def build_indexes(lock: Lock, pool: Pool) -> dict[str, bytes]:
+    """Every index of a lock, by relative name.
+
+    Raises:
+        IntegrityError: what the lock was solved against is not whole in the pool.
+    """
+    apt = msgspec.json.decode(kept(pool, lock.header.witness, STANZAS), type=AptIndexes)
+    debs = [artifact for artifact in lock.artifacts if artifact.kind == "deb"]
+    python = [
+        artifact for artifact in lock.artifacts if artifact.kind in ("wheel", "sdist") and _installed(lock, artifact.id)
+    ]
+    files = {
+        f"sources/{demand.spec}/{found.file}": {"sha256": found.sha256, "size": found.size, "file": found.file}
+        for demand in lock.demands
+        if demand.kind == "source"
+        for found in (lock.by_id[ident] for ident in demand.artifacts)
+    }
+    return {
+        **apt_indexes(debs, apt.stanzas, apt.sources, apt.releases),
+        **pypi_indexes(python),
+        "files.json": canonical(files) + b"\n",
+    }
+
+
+def _installed(lock: Lock, ident: str) -> bool:
+    """Whether images install a file: what only the site's tools want is not offered to builds."""
+    return any(ident in demand.artifacts for demand in lock.demands if demand.kind in ("python", "python-build"))
+
+
+def write_indexes(indexes: Mapping[str, bytes], folder: Path) -> None:
+    """Replace ``folder`` by these indexes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, data in indexes.items():
+        write_file(folder / name, data, durable=False)
+
+
+def read_indexes(folder: Path) -> dict[str, bytes]:
+    """The indexes that lie in ``folder``, by relative name."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -1,0 +1,90 @@
+"""``validate``: gather what the definition asks for now, and prove the factory's lock, pool and indexes against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+
+from airlock.core.errors import AirlockError
+from airlock.core.progress import Reporter
+from airlock.core.settings import Factory
+from airlock.definition.model import LoadedDefinition
+from airlock.kolla.environment import KollaEnvironment
+from airlock.lock.apt_verify import prove_plans
+from airlock.lock.gather import Gathered, expectation
+from airlock.lock.indexes import build_indexes, read_indexes
+from airlock.lock.model import Lock
+from airlock.lock.proof import Gap, prove_indexes, prove_lock, prove_presence, wanted_by
+from airlock.lock.tools import required_tools, tools_environment
+from airlock.store.pool import Pool
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """What ``validate`` found.
+
+    Attributes:
+        gaps: what is missing or wrong; empty when the proof holds.
+        images, demands, artifacts, size: what was proved (size in bytes).
+        stand_ins: how many artifacts came from stand-ins of upstreams, not from the real ones.
+    """
+
+    gaps: tuple[Gap, ...]
+    images: int
+    demands: int
+    artifacts: int
+    size: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is missing."""
+        return not self.gaps
+
+
+async def validate(lock: Lock, loaded: LoadedDefinition, factory: Factory, reporter: Reporter) -> Proof:
+    """Prove a lock complete against the factory's pool and indexes.
+
+    Raises:
+        DefinitionError, UnclassifiedError: the definition cannot be rendered or read; no proof was possible.
+    """
+    pool = Pool(factory.pool)
+    gaps: list[Gap] = []
+    with TemporaryDirectory(prefix="airlock-validate-") as name:
+        work = Path(name)
+        gaps += prove_presence(
+            lock.artifacts, lambda found: pool.check(found.sha256, found.size), wanted_by(lock), reporter
+        )
+        try:
+            python = await tools_environment(lock, pool, factory.cache / "kolla")
+        except AirlockError as error:
+            gaps.append(Gap("tool", f"Kolla's environment cannot be made: {error.message}", "Run `airlock refresh`."))
+            return _proof(lock, gaps)
+        reporter.say("rendering Kolla and reading its Dockerfiles")
+        expected, gathered, _ = expectation(KollaEnvironment(python), loaded, lock, required_tools(loaded), work)
+        gaps += prove_lock(lock, expected)
+        gaps += _indexes(lock, pool, factory, gathered, work, reporter)
+    return _proof(lock, gaps)
+
+
+def _indexes(
+    lock: Lock, pool: Pool, factory: Factory, gathered: Mapping[str, Gathered], work: Path, reporter: Reporter
+) -> list[Gap]:
+    """The indexes on disk are those of the lock, and apt, solving from them alone, comes to the locked plans."""
+    try:
+        wanted = build_indexes(lock, pool)
+    except (AirlockError, KeyError) as error:
+        return [Gap("indexes", f"cannot be made: {error}", "Run `airlock lock`, then `airlock refresh`.")]
+    held = read_indexes(factory.indexes / lock.digest)
+    gaps = prove_indexes(held, wanted)
+    if not gaps:
+        reporter.say("solving every image's packages again from the bundle's own index")
+        for arch, asked in gathered.items():
+            gaps += prove_plans(lock, asked, held, work / f"plans-{arch}")
+    return gaps
+
+
+def _proof(lock: Lock, gaps: list[Gap]) -> Proof:
+    size = sum(artifact.size for artifact in lock.artifacts)
+    return Proof(tuple(sorted(set(gaps))), len(lock.images), len(lock.demands), len(lock.artifacts), size)
