@@ -12,7 +12,7 @@ import msgspec
 
 from airlock.core.canonical import canonical_line
 from airlock.core.digest import is_sha256, sha256_bytes
-from airlock.core.errors import FormatError
+from airlock.core.errors import FormatError, IntegrityError
 from airlock.store.pool import Pool
 
 PLAIN = "application/octet-stream"
@@ -65,6 +65,17 @@ class Transcript:
         """The answer to that question, or None if it was never asked."""
         return self._entries.get((upstream, path))
 
+    def kept(self, pool: Pool, name: str) -> bytes:
+        """What was kept under that name (``Witness.keep``).
+
+        Raises:
+            IntegrityError: nothing was, or the pool lost it.
+        """
+        entry = self.find("", name)
+        if entry is None:
+            raise IntegrityError(f"the lock's transcript keeps no {name!r}", remedy="Run `airlock lock` again.")
+        return pool.read(entry.sha256)
+
     def entries(self) -> list[Entry]:
         """All answers, sorted."""
         return sorted(self._entries.copy().values(), key=lambda entry: entry.key)
@@ -101,3 +112,13 @@ def read_transcript(pool: Pool, sha256: str) -> Transcript:
         FormatError: it is no transcript.
     """
     return parse_transcript(pool.read(sha256))
+
+
+def kept(pool: Pool, sha256: str, name: str) -> bytes:
+    """What the transcript of that sha256 keeps under that name.
+
+    Raises:
+        IntegrityError: the transcript or the thing is not whole in the pool, or nothing was kept.
+        FormatError: it is no transcript.
+    """
+    return read_transcript(pool, sha256).kept(pool, name)

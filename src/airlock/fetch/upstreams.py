@@ -21,6 +21,8 @@ from airlock.core.settings import UpstreamTable
 from airlock.fetch.http import shown
 
 PYPI = "pypi"
+KEPT = "upstreams"
+"""Name under which the lock step keeps the default addresses ({name: address}, canonical JSON) in its transcript."""
 
 
 def addresses(settings: Mapping[str, UpstreamTable], defaults: Mapping[str, str]) -> dict[str, str]:

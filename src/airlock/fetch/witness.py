@@ -159,23 +159,11 @@ class Witness:
         Raises:
             IntegrityError: nothing was, or the pool lost it.
         """
-        return kept(self.pool, self._transcript, name)
+        return self._transcript.kept(self.pool, name)
 
     def transcript(self) -> bytes:
         """The transcript so far (in replay: the given one, with what was kept anew)."""
         return self._transcript.to_bytes()
-
-
-def kept(pool: Pool, transcript: Transcript, name: str) -> bytes:
-    """What the lock step kept under that name.
-
-    Raises:
-        IntegrityError: nothing was, or the pool lost it.
-    """
-    entry = transcript.find("", name)
-    if entry is None:
-        raise IntegrityError(f"the lock's transcript keeps no {name!r}", remedy="Run `airlock lock` again.")
-    return pool.read(entry.sha256)
 
 
 def _address(port: int) -> str:

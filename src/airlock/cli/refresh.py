@@ -1,0 +1,48 @@
+"""``airlock refresh``."""
+
+from __future__ import annotations
+
+import asyncio
+
+from airlock.cli.common import (
+    DEFAULT_DEFINITION,
+    DEFAULT_FACTORY,
+    DefinitionArgument,
+    FactoryOption,
+    JsonOption,
+    answer,
+    reporter,
+    verb,
+)
+from airlock.core.files import exclusive
+from airlock.core.settings import load_factory
+from airlock.definition.load import load_definition
+from airlock.evidence import ledger
+from airlock.lock import refresh as refreshing
+from airlock.lock.files import load_lock
+
+
+@verb
+def refresh(
+    definition: DefinitionArgument = DEFAULT_DEFINITION,
+    factory: FactoryOption = DEFAULT_FACTORY,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch into the factory's pool exactly what the lock names, and nothing twice."""
+    lock = load_lock(load_definition(definition).lock_path)
+    place = load_factory(factory)
+    with exclusive(place.state / "factory.lock", "the factory"):
+        result = asyncio.run(refreshing.refresh(lock, place, {}, reporter(as_json)))
+        if result.fetched:
+            facts = {"lock": lock.digest, "fetched": result.fetched, "bytes": result.bytes}
+            ledger.append(place.ledger, "refresh", facts)
+    answer(as_json, result, [_line(result)])
+
+
+def _line(result: refreshing.RefreshResult) -> str:
+    if not result.fetched:
+        return f"all {result.present} files are there; nothing was fetched"
+    return (
+        f"fetched {result.fetched} files, {result.bytes / 1e6:,.1f} MB in {result.seconds:.1f} s; "
+        f"{result.present} were there already"
+    )
