@@ -8,8 +8,8 @@ added, and why Kolla or podman-py have to be wrapped for it, each at one place:
   times of all files in it.
 - ``_render_params``: the build API's ``timestamp``, which podman-py does not know.
 - ``APIClient.post``: hand on what the engine says while it says it (podman-py gives it out at the end).
-- ``tarfile`` as kolla.image.tasks sees it: constant times in the plugins and additions archives (Kolla does it since
-  2025.1); their digest is in the image's history.
+- ``tarfile`` as kolla.image.tasks sees it: constant times in the plugins and additions archives, where Kolla writes
+  those of folders it has just made.
 """
 
 from __future__ import annotations

@@ -186,7 +186,7 @@ async def test_the_tree_as_it_is_becomes_images_with_one_time(kolla: KollaEnviro
 
 
 async def test_the_same_tree_elsewhere_and_later_gives_the_same_images(kolla: KollaEnvironment, tmp_path: Path) -> None:
-    seen = []
+    seen: list[list[str | bytes]] = []
     for number in range(2):
         place = tmp_path / f"{number}"
         tree = Tree(place / ("w" * (number + 1)))
@@ -195,6 +195,7 @@ async def test_the_same_tree_elsewhere_and_later_gives_the_same_images(kolla: Ko
             outcome, _ = await build(kolla, room, rendered, place / "logs")
             outcome.check()
             seen.append([(await inspect(room, image.reference))["Digest"] for image in rendered.images])
+            seen[-1] += [(image.folder / "plugins-archive").read_bytes() for image in rendered.images]
         await asyncio.sleep(1.1)
     assert seen[0] == seen[1]
 
@@ -210,6 +211,7 @@ async def test_an_image_waits_for_its_preparation_and_its_context_is_complete_by
     async def prepare(image: str) -> int:
         folder = rendered.by_name[image].folder
         assert (folder / "plugins-archive").exists()
+        assert {path.stat().st_mtime for path in (folder, *folder.rglob("*"))} == {0}
         assert (image != "top") or (folder / "top-archive").read_bytes() == SOURCE
         begun.append(image)
         await asyncio.sleep(0.5)
