@@ -134,7 +134,7 @@ class KollaEnvironment:
             for raw in result.stdout.splitlines():
                 values = msgspec.json.decode(raw, type=dict[str, Any])
                 if values.get("event") == "error":
-                    raise refusal(msgspec.convert(values, _Failure))
+                    raise _refusal(msgspec.convert(values, _Failure))
                 if values.get("event") == event:
                     return msgspec.convert(values, answer)
         raise ToolError(
@@ -143,7 +143,6 @@ class KollaEnvironment:
         )
 
 
-def refusal(failure: Any) -> AirlockError:
-    """The error a person meets for a worker's ``error`` event (``kind`` and ``message``)."""
+def _refusal(failure: _Failure) -> AirlockError:
     what = {"template": "template override", "configuration": "Kolla configuration"}.get(failure.kind, "Kolla")
     return DefinitionError(f"{what}: {failure.message}")

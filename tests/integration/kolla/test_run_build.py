@@ -231,6 +231,16 @@ async def test_an_image_waits_for_its_preparation_and_its_context_is_complete_by
         assert begun == prepared == ["top", "child"]
 
 
+async def test_another_kolla_builds_as_well(other_kolla: KollaEnvironment, tmp_path: Path) -> None:
+    tree = Tree(tmp_path / "w")
+    rendered = tree.write()
+    async with open_room(tmp_path / "room", tree.mirror) as room:
+        outcome, events = await build(other_kolla, room, rendered, tmp_path / "logs")
+        outcome.check()
+        assert (await inspect(room, "kolla/child:airlock"))["Created"].startswith("2020-09-13T12:26:40")
+    assert any(isinstance(event, Line) for event in events)
+
+
 @pytest.mark.parametrize("fault", ["command", "bytes", "gone"])
 async def test_a_failing_image_is_named_with_its_log_and_its_children_are_not_built(
     kolla: KollaEnvironment, tmp_path: Path, fault: str
