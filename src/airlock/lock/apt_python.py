@@ -1,0 +1,116 @@
+"""Python distributions that .debs put into the system's site-packages, which a venv with system packages sees."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tarfile
+from collections.abc import Iterable, Mapping
+from email.parser import HeaderParser
+from pathlib import Path
+from typing import IO
+
+from packaging.utils import canonicalize_name
+
+from airlock.core.errors import FormatError, IntegrityError
+from airlock.core.process import clean_environment, find_tool
+from airlock.fetch.witness import Witness
+from airlock.lock.apt_text import split_fields
+from airlock.lock.model import Artifact
+from airlock.store.pool import Pool
+
+# Debian's layout (Debian Python Policy, "Paths"); .egg-info is a file or a folder.
+_METADATA = re.compile(
+    r"\.?/?usr/lib/python3(\.\d+)?/dist-packages/[^/]+\.(dist-info/METADATA|egg-info/PKG-INFO|egg-info)"
+)
+_MAX_METADATA = 4 << 20
+
+
+def python_debs(artifacts: Iterable[Artifact], stanzas: Mapping[str, str]) -> list[Artifact]:
+    """Those .debs that may hold Python distributions: called ``python3…``, or depending on python3."""
+    return sorted((deb for deb in artifacts if deb.kind == "deb" and _is_python(deb, stanzas)), key=lambda deb: deb.id)
+
+
+def _is_python(deb: Artifact, stanzas: Mapping[str, str]) -> bool:
+    if deb.name.startswith("python3"):
+        return True
+    texts = [
+        text.partition(":")[2] for name, text in split_fields(stanzas[deb.id]) if name in ("depends", "pre-depends")
+    ]
+    names = {re.split(r"[\s:(]", word.strip(), maxsplit=1)[0] for text in texts for word in re.split(r"[,|]", text)}
+    return any(re.fullmatch(r"python3(\.\d+)?(-minimal)?", name) for name in names)
+
+
+async def fetch_debs(debs: Iterable[Artifact], witness: Witness, pool: Pool) -> None:
+    """Bring .debs that must be read while locking into the pool, so that ``refresh`` finds them there.
+
+    Raises:
+        GoneError, UpstreamError: see ``Witness.get``.
+        IntegrityError: upstream serves other bytes than its signed index says.
+    """
+    for deb in debs:
+        # Asked for even when the pool has it: the transcript must not depend on what was locked before.
+        await witness.get(deb.upstream, deb.path)
+        if not pool.has(deb.sha256, deb.size):
+            raise IntegrityError(
+                f"{deb.id}: upstream {deb.upstream} serves other bytes at {deb.path} than its signed index lists",
+                remedy="Try another mirror under [upstreams] in factory.toml.",
+            )
+
+
+def python_dists(debs: Iterable[Artifact], pool: Pool) -> dict[str, str]:
+    """Normalised project name → version of every distribution that the .debs put into dist-packages.
+
+    Args:
+        debs: in the pool; others than those that ``python_debs`` names hold none.
+
+    Raises:
+        IntegrityError: a .deb is not in the pool, or not whole.
+        FormatError: it cannot be unpacked, or a distribution has no name or version.
+    """
+    found: dict[str, str] = {}
+    for deb in debs:
+        problem = pool.check(deb.sha256, deb.size)
+        if problem:
+            raise IntegrityError(f"{deb.id} in the pool: {problem}", remedy="Run `airlock refresh`.")
+        for name, version in deb_dists(pool.path(deb.sha256), deb.id).items():
+            found.setdefault(name, version)
+    return dict(sorted(found.items()))
+
+
+def deb_dists(path: Path, ident: str) -> dict[str, str]:
+    """The distributions of one .deb, read from its data archive as dpkg-deb(1) unpacks it; nothing is written.
+
+    Raises:
+        FormatError: see ``python_dists``.
+    """
+    command = [find_tool("dpkg-deb", "dpkg"), "--fsys-tarfile", str(path)]
+    found: dict[str, str] = {}
+    with subprocess.Popen(
+        command, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        try:
+            with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
+                for member in archive:
+                    stream = (
+                        archive.extractfile(member) if member.isreg() and _METADATA.fullmatch(member.name) else None
+                    )
+                    if stream is not None:
+                        name, version = _identity(stream, f"{ident}, {member.name}")
+                        found[name] = version
+            process.stdout.read()
+        except tarfile.TarError as error:
+            process.kill()
+            raise FormatError(f"{ident} is no Debian package: {error}") from None
+    if process.returncode != 0:
+        raise FormatError(f"{ident} cannot be unpacked by dpkg-deb")
+    return found
+
+
+def _identity(stream: IO[bytes], where: str) -> tuple[str, str]:
+    message = HeaderParser().parsestr(stream.read(_MAX_METADATA).decode("utf-8", "replace"))
+    name, version = message.get("Name"), message.get("Version")
+    if not name or not version:
+        raise FormatError(f"{where} has no name or version")
+    return canonicalize_name(name), version.strip()
