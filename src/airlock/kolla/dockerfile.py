@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import dockerfile as go_parser
+import dockerfile as go_parser  # type: ignore[import-not-found]
 import msgspec
 
 MAX_SIZE = 4 << 20
@@ -110,12 +110,12 @@ def parse(text: str) -> tuple[Instruction, ...]:
         line = text.count("\n", 0, match.start()) + 1
         raise DockerfileError(line, f"the control or unusual space character U+{ord(match.group()):04X}")
     physical = text.split("\n")
-    for number, line in enumerate(physical, 1):
-        if not line.lstrip().startswith("#"):
-            if line.strip():
+    for number, content in enumerate(physical, 1):
+        if not content.lstrip().startswith("#"):
+            if content.strip():
                 break
             continue
-        if match := _DIRECTIVE.match(line.lstrip()):
+        if match := _DIRECTIVE.match(content.lstrip()):
             raise DockerfileError(number, f"the parser directive {match.group(1)}= changes how this file is read")
     try:
         commands = go_parser.parse_string(text)

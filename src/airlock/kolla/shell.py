@@ -5,6 +5,7 @@ Posix is the language: it is what ``/bin/sh`` is on Debian and Ubuntu, and it re
 
 from __future__ import annotations
 
+import subprocess
 import sysconfig
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +40,10 @@ def _shfmt() -> str:
 @lru_cache(maxsize=4096)
 def _tree(script: str) -> bytes | str:
     """The tree as JSON, or the message of a syntax error."""
-    result = run([_shfmt(), "-ln", "posix", "--to-json"], data=script.encode(), timeout=TIMEOUT)
+    try:
+        result = run([_shfmt(), "-ln", "posix", "--to-json"], data=script.encode(), timeout=TIMEOUT)
+    except subprocess.TimeoutExpired:
+        return f"shfmt did not end within {TIMEOUT:.0f} s"
     if result.returncode == 0:
         return result.stdout
     message = result.stderr.decode("utf-8", "replace").strip()

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from airlock.kolla.reading.model import RefusalError
 from airlock.kolla.reading.state import Shell
 from airlock.kolla.reading.words import Part, PartKind, Word, literal, merge, unknown
@@ -109,7 +111,7 @@ class Expander:
         if quoted:
             return [(part, True) for part in value.stored().parts] or [(Part(PartKind.LITERAL, ""), True)]
         return [
-            (Part(part.kind, part.text, splits=not part.atomic, atomic=part.atomic), False)
+            (msgspec.structs.replace(part, splits=not part.atomic), False)
             if part.kind is PartKind.UNKNOWN
             else (part, False)
             for part in value.stored().parts
@@ -188,7 +190,7 @@ def _plain(raw: str, *, first: bool, later: bool) -> list[Part]:
 
 
 def _double(raw: str) -> list[Part]:
-    """Source text between double quotes: only ``\\$``, ``\\```, ``\\"``, ``\\\\`` and an escaped newline are escapes."""
+    """Source text between double quotes, where a backslash escapes ``$``, a backquote, ``"``, itself, a newline."""
     out = ""
     position = 0
     while position < len(raw):

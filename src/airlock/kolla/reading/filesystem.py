@@ -83,6 +83,11 @@ def may_overlap(path: str, protected: str) -> bool:
     return True
 
 
+def is_below_pattern(path: str, top: str) -> bool:
+    """Whether ``path`` (globs as typed) is surely strictly below ``top``."""
+    return len(path.strip("/").split("/")) > len(top.strip("/").split("/")) and may_overlap(path, top)
+
+
 class FileSystem:
     """The writes of one image on top of its parents', and the rules about them."""
 
@@ -161,7 +166,7 @@ class FileSystem:
         protected = [entry for entry in self.path_entries if may_overlap(path, entry)]
         protected += [venv.path for venv in self.venvs if may_overlap(path, venv.path)]
         for rule in self.places:
-            if rule.by and operation not in rule.by:
+            if (rule.by and operation not in rule.by) or any(is_below(path, one) for one in rule.exclude):
                 continue
             for pattern in rule.paths:
                 if covers(pattern, path) and all(is_below(pattern, entry) for entry in protected):

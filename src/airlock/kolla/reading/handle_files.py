@@ -7,11 +7,11 @@ import re
 import sys
 
 from airlock.kolla.reading.call import Call, Verdict, absolute
-from airlock.kolla.reading.filesystem import normalise
-from airlock.kolla.reading.model import Edit, EditAt, FileRef, GoneRef, Kind, RefusalError, SourceRef, TextRef
+from airlock.kolla.reading.filesystem import is_below_pattern, may_overlap, normalise
+from airlock.kolla.reading.model import Edit, EditAt, FileRef, GoneRef, Kind, Link, RefusalError, SourceRef, TextRef
 from airlock.kolla.reading.rules import Operation
 from airlock.kolla.reading.sed import check_script, is_pin_edit
-from airlock.kolla.reading.words import literal
+from airlock.kolla.reading.words import PartKind, Word, literal
 
 _SOURCE_LINK = re.compile(r"(/[^/*]+)/\*")
 
@@ -46,6 +46,7 @@ def copy(call: Call) -> Verdict:
     if len(call.operands) < 2:
         raise RefusalError("it lacks a source or a target")
     *sources, last = call.operands
+    _refuse_links(call, sources)
     target = call.known(last, "the target")
     operation: Operation = "copy"
     many = len(sources) > 1 or any(word.globs for word in sources)
@@ -61,6 +62,20 @@ def copy(call: Call) -> Verdict:
     return _kind(call, kinds)
 
 
+def _refuse_links(call: Call, sources: list[Word]) -> None:
+    """A copied link leads somewhere else than it did; where, is not followed."""
+    for word in sources:
+        text = word.pattern
+        if ".." in word.text.split("/"):
+            raise RefusalError(f"{word.text}: a source with ..", "Write the path without it.")
+        if text is None:
+            text = posixpath.dirname(word.prefix) + "/*"
+        for path in absolute(text, call.shell):
+            for one in call.fs.follow(path):
+                if any(may_overlap(one, link.path) and not is_below_pattern(one, link.path) for link in call.fs.links):
+                    raise RefusalError(f"{word.text} may hold a link made before", "Copy what it leads to.")
+
+
 def _origin(call: Call, text: str | None) -> FileRef | None:
     if text is None or any(c in text for c in "*?["):
         return None
@@ -72,14 +87,19 @@ def link(call: Call) -> Verdict:
     """``ln``: symbolic links are remembered; a hard link is a copy."""
     if len(call.operands) != 2:
         raise RefusalError("a link without both ends, or with more than two")
-    target = call.pattern(call.operands[0], "the target")
+    target = _link_target(call)
     name = call.known(call.operands[1], "the link")
     if not call.args.has("s", "symbolic"):
+        _refuse_links(call, call.operands[:1])
         return _kind(call, [_into(call, name, _base(target), "copy")])
     where = absolute(name, call.shell)
     if len(where) == 1 and _is_source_link(call, where[0], target):
         call.writes.append(where[0])
         call.fs.add_link(where[0], target)
+        return call.verdict()
+    if len(where) == 1 and _is_known_link(call, where[0], target):
+        call.writes.append(where[0])
+        call.fs.links.append(Link(where[0], normalise(posixpath.join(posixpath.dirname(where[0]), target))))
         return call.verdict()
     verdict = _kind(call, [_into(call, name, _base(target), "link")])
     for path in where:
@@ -88,8 +108,22 @@ def link(call: Call) -> Verdict:
     return verdict
 
 
+def _link_target(call: Call) -> str:
+    """The target; a part that is some name without a slash stands as ``*``."""
+    parts = call.operands[0].parts
+    if all(part.kind is not PartKind.UNKNOWN or part.segment for part in parts):
+        return "".join("*" if part.kind is PartKind.UNKNOWN else part.text for part in parts)
+    return call.pattern(call.operands[0], "the target")
+
+
+def _is_known_link(call: Call, path: str, target: str) -> bool:
+    """A link that a rule names with its target."""
+    absolute_target = normalise(posixpath.join(posixpath.dirname(path), target))
+    return any(path == rule.path and re.fullmatch(rule.target, absolute_target) for rule in call.rules.links)
+
+
 def _is_source_link(call: Call, path: str, target: str) -> bool:
-    """``ln -s keystone-base-source/* keystone``: the one folder of an unpacked archive under a short name at the root."""
+    """``ln -s keystone-base-source/* keystone``: the one folder of an archive under a short name at the root."""
     match = _SOURCE_LINK.fullmatch(normalise(posixpath.join("/", target)))
     if not match or posixpath.dirname(path) != "/" or path.lstrip("/").partition(".")[0] in PYTHON_MODULES:
         return False
@@ -109,7 +143,7 @@ def tee(call: Call) -> Verdict:
 def _remove(call: Call, text: str) -> Kind:
     kind: Kind = "home"
     for path in absolute(text, call.shell):
-        for name in [name for name, shim in call.fs.shims.items() if shim == path or any(c in text for c in "*?[")]:
+        for name in [name for name, shim in call.fs.shims.items() if may_overlap(path, shim)]:
             del call.fs.shims[name]
         try:
             rule = call.fs.place(call.fs.follow(path), "remove")
@@ -206,6 +240,9 @@ def find(call: Call) -> Verdict:
             tests = True
             if len(words) < _FIND_TESTS[text]:
                 raise RefusalError(f"find {text} lacks its value")
+            for value in words[: _FIND_TESTS[text]]:
+                if value.splits or (value.globs and not value.prefix):
+                    raise RefusalError(f"{value.text} may turn out to be an action of find", "Quote it.")
             del words[: _FIND_TESTS[text]]
         elif tests or text.startswith("-") or not word.prefix:
             raise RefusalError(f"no rule knows find's {text}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from itertools import pairwise
 
 from airlock.kolla.reading.call import Call, Verdict
 from airlock.kolla.reading.environment import check_local, check_path, check_variable
@@ -11,14 +12,16 @@ from airlock.kolla.reading.filesystem import normalise
 from airlock.kolla.reading.handle_files import PYTHON_MODULES
 from airlock.kolla.reading.model import RefusalError, VenvCreate
 from airlock.kolla.reading.options import parse_arguments
-from airlock.kolla.reading.rules import CommandRule
+from airlock.kolla.reading.rules import CommandRule, ScriptRule
 from airlock.kolla.reading.walk import Walk
-from airlock.kolla.reading.words import Word, literal, unknown
+from airlock.kolla.reading.words import Part, PartKind, Word, literal, unknown
 
 _TESTS = frozenset({
     "-e", "-f", "-d", "-n", "-z", "-s", "-r", "-w", "-x", "-h", "-L", "-p", "-S", "-b", "-c", "-u", "-g", "-k", "-t",
     "-O", "-G", "-N", "-eq", "-ne", "-lt", "-gt", "-le", "-ge", "-nt", "-ot", "-ef", "-a", "-o", "!",
 })  # fmt: skip
+_BINARY = frozenset({"=", "==", "!=", "<", ">", "-a", "-o", "-nt", "-ot", "-ef",
+                     "-eq", "-ne", "-lt", "-gt", "-le", "-ge"})  # fmt: skip
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _VENV_OPTIONS = CommandRule(names=(), long=("system-site-packages", "clear", "without-pip"))
 
@@ -38,15 +41,17 @@ def change_folder(call: Call) -> Verdict:
 def test(call: Call) -> Verdict:
     """``[`` and ``test``; bash's ``-v`` and ``-R`` evaluate what they are given and are refused."""
     words = list(call.words)
-    if call.name == "[":
-        if not words or words.pop().known != "]":
-            raise RefusalError("a [ without its ]")
+    if call.name == "[" and (not words or words.pop().known != "]"):
+        raise RefusalError("a [ without its ]")
     for word in words:
         if word.splits:
             raise RefusalError(f"{word.text} may turn out to be any number of words", "Quote it.")
         text = word.known
         if text is not None and re.fullmatch(r"-[A-Za-z]+", text) and text not in _TESTS:
             raise RefusalError(f"no rule knows the test {text}")
+    for word, following in pairwise(words):
+        if word.known is None and following.known not in _BINARY:
+            raise RefusalError(f"{word.text} may turn out to be a test of its own", "Compare it: [ x$VALUE = x ].")
     return call.verdict()
 
 
@@ -137,17 +142,17 @@ def python(call: Call) -> Verdict:
         text = call.known(words[1], "the script")
         for script in call.rules.scripts:
             if script.text == text:
-                return call.verdict(output=_output(call, script.output) if script.output else None)
+                return call.verdict(output=_output(script))
         raise RefusalError("no rule knows this python script", "Write it in posix shell, or add it to [[script]].")
     if len(words) >= 3 and words[0].known == "-m" and words[1].known == "venv":
         return _venv(call, words[2:])
     raise RefusalError("no rule knows this use of python")
 
 
-def _output(call: Call, text: str) -> Word | None:
-    if not text.startswith("$"):
-        return literal(text)
-    return call.shell.variables.get(text[1:])
+def _output(script: ScriptRule) -> Word | None:
+    if script.segment:
+        return Word((Part(PartKind.UNKNOWN, "$(python …)", atomic=True, segment=True),))
+    return literal(script.output) if script.output else None
 
 
 def _venv(call: Call, words: list[Word]) -> Verdict:

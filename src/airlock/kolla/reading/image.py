@@ -35,6 +35,8 @@ ContextFiles = Callable[[str], bytes | None]
 
 # Metadata of the image, or what a container does when it is started; nothing of it happens in a build.
 _QUIET = frozenset({"LABEL", "MAINTAINER", "EXPOSE", "STOPSIGNAL", "CMD", "ENTRYPOINT", "HEALTHCHECK", "VOLUME"})
+# An array of strings begins so; `[ -d /x ] && …` does not.
+_MAYBE_JSON = re.compile(r"\[\s*[\"\]]")
 _COPY_FLAGS = re.compile(r"--(chown=[A-Za-z0-9_:.-]+|chmod=[0-7]{3,4})")
 _BUNDLES = {"plugins-archive": "plugins", "additions-archive": "additions"}
 _SHIM_FOLDERS = ("/usr/local/bin", "/usr/local/sbin")
@@ -95,6 +97,7 @@ class _Reader:
         self.fs = FileSystem(image, inherited, rules)
         self.env: dict[str, str | None] = dict(inherited.env)
         self.args: dict[str, str | None] = {}
+        self.global_args: dict[str, str | None] = {}
         self.workdir = inherited.workdir
         self.user = inherited.user
         self.commands: list[Command] = []
@@ -116,7 +119,7 @@ class _Reader:
         try:
             if one.heredoc:
                 raise RefusalError("a here-document", "Write the file into the build context, or echo its lines.")
-            if one.flags and one.name not in ("COPY", "ADD"):
+            if one.flags and one.name not in ("COPY", "ADD", "HEALTHCHECK"):
                 raise RefusalError(f"no rule knows the flag {one.flags[0]} of {one.name}")
             if one.name in _QUIET:
                 self.add(Command(one.line, argv, "home"))
@@ -145,7 +148,7 @@ class _Reader:
             raise RefusalError(f"no rule knows the instruction {one.name}", "Leave it out.")
 
     def _value(self, text: str) -> str:
-        value = expand(text, self.env | self.args, self.rules)
+        value = expand(text, self.args | self.env, self.rules)
         if not value:
             raise RefusalError(f"the value of {text!r} cannot be told", "Write it out.")
         return value
@@ -155,12 +158,16 @@ class _Reader:
         if self.froms > 1 or len(one.words) != 1:
             raise RefusalError("a build of more than one stage", "Use one FROM.")
         self.add(Command(one.line, argv, "demand", "base-image", detail=BaseImage(self._value(one.words[0]))))
+        # Arguments from before FROM are not set after it, unless they are declared again.
+        self.global_args, self.args = self.args, {}
 
     def _env(self, one: Instruction) -> None:
         kind: Kind = "home"
         new: dict[str, str | None] = {}
+        if len(one.words) % 2:
+            raise RefusalError("a variable without a value")
         for name, raw in zip(one.words[::2], one.words[1::2], strict=True):
-            value = expand(raw, self.env | self.args, self.rules)
+            value = expand(raw, self.args | self.env, self.rules)
             kind = worst(kind, check_variable(name, value, self.rules))
             if name == "PATH":
                 self.fs.set_path(check_path(value, self.rules))
@@ -172,7 +179,7 @@ class _Reader:
         kind: Kind = "home"
         for word in one.words:
             name, equals, raw = word.partition("=")
-            value = expand(raw, self.env | self.args, self.rules) if equals else None
+            value = expand(raw, self.args | self.env, self.rules) if equals else self.global_args.get(name)
             if name in self.build_args:
                 value = self.build_args[name]
             kind = worst(kind, check_variable(name, value, self.rules))
@@ -188,7 +195,7 @@ class _Reader:
         for flag in one.flags:
             if not _COPY_FLAGS.fullmatch(flag):
                 raise RefusalError(f"no rule knows the flag {flag} of {one.name}", "Copy from the build context only.")
-        words = [expand(word, self.env | self.args, self.rules) for word in one.words]
+        words = [expand(word, self.args | self.env, self.rules) for word in one.words]
         if one.json:
             words = list(one.words)
         if len(words) < 2 or any(not word for word in words):
@@ -269,7 +276,7 @@ class _Reader:
         try:
             if one.heredoc:
                 raise RefusalError("a here-document", "Debian 12's engine does not read these; chain commands by &&.")
-            if one.json or one.text.startswith("["):
+            if one.json or _MAYBE_JSON.match(one.text):
                 raise RefusalError("a RUN that may be a JSON array", "Write it as shell commands.")
             if one.flags:
                 raise RefusalError(f"no rule knows the flag {one.flags[0]} of RUN", "Leave it out.")
@@ -280,6 +287,8 @@ class _Reader:
             }
             shell = Shell(variables, set(variables), frozenset({self.workdir}))
             Walk(one.text, judge, lambda offset: offset).run(shell)
+        except RecursionError:
+            judge.refuse("RUN", 0, RefusalError("a script nested too deeply"), "")
         except RefusalError as refusal:
             judge.refuse(" ".join(("RUN", *one.flags, one.text[:200])), 0, refusal, "")
         self.commands += judge.commands

@@ -91,10 +91,7 @@ def _long(text: str, rule: CommandRule, queue: list[Word], result: Arguments) ->
                 continue
             result.options.append((name, None))
             return
-        if equals:
-            found = literal(value)
-        else:
-            found = _next(f"--{name}", queue, result)
+        found = literal(value) if equals else _next(f"--{name}", queue, result)
         if only and found.known != only:
             continue
         result.options.append((name, found))
@@ -131,6 +128,9 @@ def _cluster(letters: str, rule: CommandRule, queue: list[Word], result: Argumen
 
 
 def _check_operands(result: Arguments, rule: CommandRule) -> None:
+    for name in rule.requires:
+        if not result.has(name):
+            raise RefusalError(f"without the option {name} no rule knows it")
     after = result.operands[len(rule.subcommand) :]
     if rule.exactly is not None and tuple(word.known for word in after) != rule.exactly:
         raise RefusalError("no rule knows these operands here")

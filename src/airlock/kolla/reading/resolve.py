@@ -52,7 +52,7 @@ def _at(files: Sequence[FileAt], path: str) -> list[FileRef]:
     refs: list[FileRef] = []
     for entry in reversed(files):
         if entry.path == path and not isinstance(entry.ref, SourceRef):
-            return [*refs, entry.ref] if not refs else refs
+            return refs or [entry.ref]
         if isinstance(entry.ref, SourceRef) and is_below(path, entry.path):
             ref = _inside(entry, path)
             if ref not in refs:

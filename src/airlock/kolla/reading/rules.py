@@ -27,6 +27,7 @@ class CommandRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``name=`` (any value) or ``name=value`` (that one). ``loose``: words that cannot be told are fine, whatever they
     turn out to be. ``raw``: no option parsing at all. ``posix``: options end at the first operand. ``operands``: a
     pattern that every operand after the subcommand must match as a whole. ``exactly``: the very operands.
+    ``requires``: options that must be given.
     """
 
     names: tuple[str, ...]
@@ -42,17 +43,20 @@ class CommandRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     posix: bool = False
     operands: str = ""
     exactly: tuple[str, ...] | None = None
+    requires: tuple[str, ...] = ()
 
 
 class PlaceRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where a build may write. ``paths``: ``*`` matches within one name; what is below a place belongs to it.
 
-    ``by``: the operations; all when empty. ``content``: what must be known of what is written.
+    ``by``: the operations; all when empty. ``exclude``: folders that do not belong to it.
+    ``content``: what must be known of what is written.
     """
 
     paths: tuple[str, ...]
     kind: Literal["home", "network-config"] = "home"
     by: tuple[Operation, ...] = ()
+    exclude: tuple[str, ...] = ()
     content: Content = "any"
 
 
@@ -65,10 +69,21 @@ class EnvironmentRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScriptRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A ``python -c`` script that is known word for word, and what it prints (``$NAME``: that variable's value)."""
+    """A ``python -c`` script that is known word for word; ``output`` is what it prints.
+
+    ``segment``: what it prints cannot be told, but is one word without white space and slashes.
+    """
 
     text: str
     output: str = ""
+    segment: bool = False
+
+
+class LinkRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A symbolic link that may be made: its path, and a pattern of the absolute target."""
+
+    path: str
+    target: str
 
 
 class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,6 +93,7 @@ class Rules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     places: tuple[PlaceRule, ...] = ()
     environment: tuple[EnvironmentRule, ...] = ()
     scripts: tuple[ScriptRule, ...] = ()
+    links: tuple[LinkRule, ...] = ()
     services: tuple[str, ...] = ()
     service_places: tuple[str, ...] = ()
     path_entries: tuple[str, ...] = ()

@@ -6,8 +6,11 @@ from airlock.kolla.reading.words import Word, unknown
 
 
 class Shell:
-    """``variables``: name → value; a name that is missing has not been set here. ``cwd``: the folders it may be in,
-    None when nobody can tell. Cheap to copy; the file system is shared, not part of it."""
+    """A shell's own state; the file system is shared, not part of it.
+
+    ``variables``: name → value; a name that is missing has not been set here. ``cwd``: the folders it may be in, None
+    when nobody can tell.
+    """
 
     def __init__(self, variables: dict[str, Word], exported: set[str], cwd: frozenset[str] | None) -> None:
         self.variables = variables

@@ -18,6 +18,7 @@ from airlock.kolla.reading.words import Part, PartKind, Word, unknown
 
 Node = dict[str, Any]
 _MAX_DEPTH = 12
+_MAX_LOOPS = 3
 _STATEMENT = ("Cmd", "Position", "Redirs", "Semicolon", "Negated", "Comments")
 
 
@@ -69,6 +70,9 @@ class Walk:
         self.locate = locate
         self.quiet: bool = outer.quiet if outer else False
         self.conditions: list[str] = list(outer.conditions) if outer else []
+        # Whether a failure of what is being walked goes unnoticed (`a && b; c`, `a && b || c`): then b hangs on a.
+        self.masked: bool = outer.masked if outer else False
+        self.loops: int = outer.loops if outer else 0
         self._expander = Expander(self._substitute, visitor.rules.unset)
 
     def run(self, shell: Shell) -> Outcome:
@@ -95,8 +99,11 @@ class Walk:
 
     def _statements(self, statements: Sequence[Node], shell: Shell) -> Outcome:
         outcome = Outcome(shell, shell)
-        for statement in statements:
+        masked = self.masked
+        for index, statement in enumerate(statements):
+            self.masked = masked or index + 1 < len(statements)
             outcome = self._statement(statement, outcome.after)
+        self.masked = masked
         return outcome
 
     def _conditional(self, condition: str, statements: Sequence[Node], shell: Shell) -> Outcome:
@@ -161,16 +168,16 @@ class Walk:
             return Outcome(shell, shell)
         if operator == "&&":
             left = self._statement(command["X"], shell)
-            right = self._statement(command["Y"], left.ok)
+            if self.masked:
+                right = self._conditional(f"{self.source(command['X'])} &&", [command["Y"]], left.ok)
+            else:
+                right = self._statement(command["Y"], left.ok)
             return Outcome(right.ok, left.fail.join(right.fail))
         if operator == "||":
-            # Whether the left side did its work is not known after a || that hides its failure.
-            self.conditions.append(f"{self.source(command['X'])} ||")
-            try:
-                left = self._statement(command["X"], shell)
-                right = self._statement(command["Y"], left.fail)
-            finally:
-                self.conditions.pop()
+            masked, self.masked = self.masked, True
+            left = self._statement(command["X"], shell)
+            self.masked = masked
+            right = self._conditional(f"{self.source(command['X'])} ||", [command["Y"]], left.fail)
             return Outcome(left.ok.join(right.ok), right.fail)
         raise RefusalError(f"the operator {operator}")
 
@@ -195,6 +202,10 @@ class Walk:
     def _loop(self, condition: str, body: Sequence[Node], shell: Shell, before: Sequence[Node] = ()) -> Outcome:
         """A loop's body is walked until nothing new is learned, then once more for the record."""
         statements = [*before, *body]
+        self.loops += 1
+        if self.loops > _MAX_LOOPS:
+            self.loops -= 1
+            raise RefusalError("loops within loops, too deep")
         quiet, self.quiet = self.quiet, True
         try:
             for _ in range(4):
@@ -207,6 +218,7 @@ class Walk:
                 raise RefusalError("a loop whose variables keep changing")
         finally:
             self.quiet = quiet
+            self.loops -= 1
         after = self._conditional(condition, statements, shell.copy()).after
         joined = shell.join(after)
         return Outcome(joined, joined)

@@ -20,13 +20,14 @@ class Part(msgspec.Struct, frozen=True):
     """A stretch of a word.
 
     ``splits``: an unknown one, unquoted, that the shell may split into any number of words. ``atomic``: an unknown
-    one that surely holds no white space, so that it stays one word even unquoted.
+    one that surely holds no white space, so that it stays one word even unquoted. ``segment``: and no slash either.
     """
 
     kind: PartKind
     text: str
     splits: bool = False
     atomic: bool = False
+    segment: bool = False
 
 
 class Word(msgspec.Struct, frozen=True):
