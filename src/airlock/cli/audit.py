@@ -40,7 +40,7 @@ def audit(
     summary, entries = summarise(settings.ledger, head)
     checked = check_records(settings.records, entries)
     document: dict[str, Any] = {"ledger": summary, "records_checked": checked}
-    lines = [*_ledger_lines(summary), f"records   {checked} are the ones that the ledger names by sha256"]
+    lines = [*_ledger_lines(summary), f"records   {checked} say what the ledger says"]
     unreadable: list[str] = []
     if build:
         story = tell_build(settings.records, build, entries)
@@ -98,7 +98,7 @@ def _story_lines(story: BuildStory) -> list[str]:
         *(f"ledger    entry {entry.seq}, {entry.time}: {entry.verb} by {entry.user}" for entry in story.ledger),
     ]
     if not story.record_checked:
-        lines.append("note      the ledger does not name this record's sha256; the record stands for itself")
+        lines.append("note      the ledger does not tell how this build ended; the record stands for itself")
     return lines
 
 

@@ -15,6 +15,8 @@ from airlock.core.toml import nearest
 from airlock.evidence.ledger import GENESIS, Entry, entries
 from airlock.evidence.record import RECORD, Record, Trigger, read_record
 
+_BACKUP = "Do not rely on this record; compare with a backup."
+
 
 class LedgerSummary(msgspec.Struct, frozen=True):
     """A ledger whose chain was verified, line by line.
@@ -40,7 +42,7 @@ class BuildStory(msgspec.Struct, frozen=True):
         images: name → digest in the registry.
         refused_packets, refused_names: what the build tried besides the mirror.
         ledger: the entries that name the build.
-        record_checked: the ledger names the record's sha256 and it is the one on disk.
+        record_checked: the ledger tells the outcome (sha256 of the record, digests of the images), and it is the same.
     """
 
     build: str
@@ -132,32 +134,38 @@ def tell_build(folder: Path, build: str, ledger: Iterable[Entry]) -> BuildStory:
 
 
 def check_records(folder: Path, ledger: Iterable[Entry]) -> int:
-    """Compare every record that the ledger names by sha256 with the file; returns how many were the same.
+    """Compare every record that the ledger tells the outcome of with the file; returns how many were the same.
 
     Raises:
         ChainError: a record was changed since, or is gone.
     """
-    checked = 0
+    by_build: dict[str, list[Entry]] = {}
     for entry in ledger:
         build = entry.data.get("build")
-        if entry.verb == "build" and isinstance(build, str) and "/" not in build:
-            checked += _checked(folder / build / RECORD, [entry])
-    return checked
+        if isinstance(build, str) and build == Path(build).name:
+            by_build.setdefault(build, []).append(entry)
+    return sum(_checked(folder / build / RECORD, told) for build, told in by_build.items())
 
 
 def _checked(path: Path, ledger: Iterable[Entry]) -> bool:
-    named = [digest for entry in ledger if entry.verb == "build" and is_sha256(digest := str(entry.data.get("record")))]
-    if not named:
-        return False
-    if not path.is_file():
-        raise ChainError(f"{path} is gone, and the ledger names it", remedy="Take it from a backup.")
-    digest, _ = sha256_file(path)
-    if digest != named[-1]:
-        raise ChainError(
-            f"{path} has been changed since the ledger noted it: sha256 {digest}, noted {named[-1]}",
-            remedy="Do not rely on this record. Compare with a backup.",
-        )
-    return True
+    """Whether the ledger told the outcome of this build (its record's sha256, its images' digests), and it is the same."""
+    checked = False
+    for entry in ledger:
+        digest, images = str(entry.data.get("record", "")), entry.data.get("images")
+        if not is_sha256(digest) and not isinstance(images, dict):
+            continue
+        if not path.is_file():
+            raise ChainError(f"{path} is gone, and entry {entry.seq} of the ledger tells of it", remedy=_BACKUP)
+        if is_sha256(digest) and sha256_file(path)[0] != digest:
+            raise ChainError(
+                f"{path} has been changed since entry {entry.seq} of the ledger noted its sha256", remedy=_BACKUP
+            )
+        if isinstance(images, dict) and images != {image.name: image.digest for image in read_record(path).images}:
+            raise ChainError(
+                f"{path} has been changed: its images are not those of entry {entry.seq} of the ledger", remedy=_BACKUP
+            )
+        checked = True
+    return checked
 
 
 def _texts(value: Any) -> set[str]:

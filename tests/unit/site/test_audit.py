@@ -77,23 +77,45 @@ def test_an_unknown_build_is_an_error_with_the_nearest_one(records, tmp_path, bu
         tell_build(tmp_path, build, [])
 
 
-def test_a_record_that_was_changed_or_removed_after_the_ledger_noted_it_is_found_out(records, tmp_path):
-    folder, ledger = tmp_path / "records", tmp_path / "ledger.jsonl"
-    path = write_record(folder / "b1", records.make())
-    append(ledger, "build", {"build": "b1", "record": sha256_file(path)[0]})
+@pytest.fixture(params=["record", "images"])
+def told(request, records, tmp_path):
+    """A record whose outcome the ledger tells, by its sha256 or by its images' digests."""
+    path = write_record(tmp_path / "records" / "b1", records.make())
+    images = {image.name: image.digest for image in records.make().images}
+    outcome = {"record": sha256_file(path)[0]} if request.param == "record" else {"images": images}
+    append(tmp_path / "ledger.jsonl", "build-begin", {"build": "b1"})
+    append(tmp_path / "ledger.jsonl", "build-end", {"build": "b1", **outcome})
+    return tmp_path / "records", tmp_path / "ledger.jsonl", path
+
+
+def test_a_record_is_held_against_what_the_ledger_tells(told):
+    folder, ledger, _ = told
     assert check_records(folder, entries(ledger)) == 1
     assert tell_build(folder, "b1", entries(ledger)).record_checked
-    write_record(folder / "b1", records.make(state="failure"))
+
+
+def test_a_record_changed_after_the_ledger_told_of_it_is_found_out(records, told):
+    folder, ledger, _ = told
+    write_record(folder / "b1", records.with_image(records.make(), "base", digest="sha256:other"))
     with pytest.raises(ChainError, match="has been changed"):
         check_records(folder, entries(ledger))
     with pytest.raises(ChainError, match="has been changed"):
         tell_build(folder, "b1", entries(ledger))
+
+
+def test_a_record_removed_after_the_ledger_told_of_it_is_found_out(told):
+    folder, ledger, path = told
     path.unlink()
     with pytest.raises(ChainError, match="gone"):
         check_records(folder, entries(ledger))
 
 
+def test_a_build_that_never_ended_has_no_record_to_be_held_against(tmp_path):
+    append(tmp_path / "ledger.jsonl", "build-begin", {"build": "killed"})
+    assert check_records(tmp_path / "records", entries(tmp_path / "ledger.jsonl")) == 0
+
+
 def test_a_build_id_in_the_ledger_cannot_lead_out_of_the_records(records, tmp_path):
     ledger = tmp_path / "ledger.jsonl"
-    append(ledger, "build", {"build": "../elsewhere", "record": "0" * 64})
+    append(ledger, "build-end", {"build": "../elsewhere", "record": "0" * 64})
     assert check_records(tmp_path / "records", entries(ledger)) == 0
