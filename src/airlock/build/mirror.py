@@ -13,9 +13,9 @@ import msgspec
 from packaging.utils import canonicalize_name
 
 from airlock.build.wheel_cache import CachedWheel, WheelCache
+from airlock.bundle.stored import StoredBundle
 from airlock.core.digest import sha256_bytes
 from airlock.room.gateway import MirrorFile
-from airlock.store.artifacts import StoredBundle
 
 
 class _File(msgspec.Struct):
@@ -27,16 +27,18 @@ class _File(msgspec.Struct):
 class BundleMirror:
     """Implements ``room.gateway.Mirror`` over a stored bundle and the site's wheels.
 
-    ``origins`` tells for each path served so far where it came from: ``bundle``, ``index`` or ``wheel``.
+    ``origins`` tells for each path served so far where it came from: ``bundle``, ``index`` or ``wheel``; ``sizes`` how
+    large it is, in bytes.
     """
 
     def __init__(self, bundle: StoredBundle, wheels: WheelCache) -> None:
         self._bundle = bundle
         self._wheels = wheels
-        self._sizes = {artifact.sha256: artifact.size for artifact in bundle.lock.artifacts}
+        self._artifacts = {artifact.sha256: artifact.size for artifact in bundle.lock.artifacts}
         self._files = msgspec.json.decode(bundle.index("files.json") or b"{}", type=dict[str, _File])
         self._offered: dict[str, list[CachedWheel]] = {}
         self.origins: dict[str, str] = {}
+        self.sizes: dict[str, int] = {}
 
     def offer(self, wheels: Iterable[CachedWheel]) -> None:
         """From now on, these wheels (and no others) stand beside the sdists they were built from."""
@@ -49,6 +51,7 @@ class BundleMirror:
         found, origin = self._find(path.removeprefix("/"))
         if found is not None:
             self.origins[path] = origin
+            self.sizes[path] = found.size
         return found
 
     def _find(self, path: str) -> tuple[MirrorFile | None, str]:
@@ -68,7 +71,7 @@ class BundleMirror:
         return None, ""
 
     def _content(self, sha256: str, file: str) -> MirrorFile | None:
-        size = self._sizes.get(sha256)
+        size = self._artifacts.get(sha256)
         if size is None:
             return None
         return MirrorFile(content=self._bundle.content(sha256, file), size=size, sha256=sha256)

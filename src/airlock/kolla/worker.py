@@ -154,7 +154,9 @@ def load_configuration(arguments: list[str]) -> Any:
 def arguments_of(request: dict[str, Any]) -> list[str]:
     """Command line for ``kolla-build``: our files alone (an empty folder keeps the host's configuration out)."""
     names = [f"^{re.escape(name)}$" for name in request["images"]]
-    return ["--config-file", request["conf"], "--config-dir", request["conf_dir"], *names]
+    # oslo.config lets what comes later win, a configuration file over the options before it.
+    files = ["--config-file", request["conf"], "--config-dir", request["conf_dir"]]
+    return [*files, *request.get("arguments", []), *names]
 
 
 def describe(channel: Channel, _request: dict[str, Any]) -> None:
@@ -247,7 +249,7 @@ def build(channel: Channel, request: dict[str, Any]) -> None:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    conf = load_configuration([*request["arguments"], *arguments_of(request)])
+    conf = load_configuration(arguments_of(request))
     module.build(channel, request, conf)
 
 

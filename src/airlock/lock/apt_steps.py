@@ -11,7 +11,7 @@ from airlock.lock.apt_resolver import AptCommand, AptFile, AptStep
 
 
 def apt_steps(
-    reading: ImageReading, context: Callable[[str, str], bytes | None], already: dict[str, bytes]
+    reading: ImageReading, context: Callable[[str, str], bytes | None], already: dict[str, bytes | None]
 ) -> list[AptStep]:
     """Apt's commands and the files below /etc/apt that count for them, in the order of the Dockerfile.
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import msgspec
 
 from airlock.core.canonical import canonical
+from airlock.core.errors import IntegrityError
 from airlock.core.files import write_file
-from airlock.fetch.transcript import kept
+from airlock.fetch.transcript import read_transcript
 from airlock.kolla.apt_sources import AptSource
 from airlock.lock.apt_index import apt_indexes
 from airlock.lock.model import Lock
@@ -44,7 +45,7 @@ def build_indexes(lock: Lock, pool: Pool) -> dict[str, bytes]:
     Raises:
         IntegrityError: what the lock was solved against is not whole in the pool.
     """
-    apt = msgspec.json.decode(kept(pool, lock.header.witness, STANZAS), type=AptIndexes)
+    apt = msgspec.json.decode(_kept(lock, pool, STANZAS), type=AptIndexes)
     debs = [artifact for artifact in lock.artifacts if artifact.kind == "deb"]
     python = [
         artifact for artifact in lock.artifacts if artifact.kind in ("wheel", "sdist") and _installed(lock, artifact.id)
@@ -60,6 +61,13 @@ def build_indexes(lock: Lock, pool: Pool) -> dict[str, bytes]:
         **pypi_indexes(python),
         "files.json": canonical(files) + b"\n",
     }
+
+
+def _kept(lock: Lock, pool: Pool, name: str) -> bytes:
+    entry = read_transcript(pool, lock.header.witness).find("", name)
+    if entry is None:
+        raise IntegrityError(f"what the lock was solved against lacks {name}", remedy="Run `airlock lock` again.")
+    return pool.read(entry.sha256)
 
 
 def _installed(lock: Lock, ident: str) -> bool:

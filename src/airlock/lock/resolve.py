@@ -20,8 +20,8 @@ from airlock.definition.model import DEBIAN_ARCHITECTURES, LoadedDefinition
 from airlock.fetch.upstreams import addresses
 from airlock.fetch.witness import Witness
 from airlock.kolla.environment import KollaEnvironment
-from airlock.lock.apt_resolver import AptResolver, AptResult
-from airlock.lock.apt_steps import apt_steps
+from airlock.lock.apt_images import resolve_apt
+from airlock.lock.apt_resolver import AptResolver
 from airlock.lock.gather import Gathered, gather, image_lines, render_sealed, sealed_sources
 from airlock.lock.indexes import STANZAS, AptIndexes
 from airlock.lock.model import Artifact, Demand, Image, Lock, make_lock
@@ -125,7 +125,7 @@ async def _resolve(
         resolver.update()
         sources = list(resolver.sources)
         releases |= resolver.releases
-        plans = _resolve_apt(gathered, resolver, reporter)
+        plans = resolve_apt(gathered, resolver, reporter)
         for result in plans.values():
             parts.add(result.demands, result.artifacts)
             stanzas |= result.stanzas
@@ -156,32 +156,6 @@ def _apt_resolver(gathered: Gathered, factory: Factory, witness: Witness, work: 
         debian_arch=DEBIAN_ARCHITECTURES[gathered.arch],
         check_valid_until=settings.check_valid_until,
     )
-
-
-def _resolve_apt(gathered: Gathered, resolver: AptResolver, reporter: Reporter) -> dict[str, AptResult]:
-    """Image → what its apt commands do; the root's result also has the base image's packages."""
-    arch = gathered.arch
-    results: dict[str, AptResult] = {}
-    etc: dict[str, dict[str, bytes | None]] = {}
-    with reporter.task(f"{arch}: OS packages", len(gathered.tree.images), unit="items") as task:
-        for image in gathered.tree.images:
-            before: list[Demand] = []
-            if image.parent:
-                start, artifacts, stanzas = results[image.parent].state, [], {}
-            else:
-                base = resolver.base(arch)
-                start, artifacts, stanzas = base.state, base.artifacts, base.stanzas
-                asked = next(d for d in gathered.demands if d.kind == "base-image" and d.image == image.name)
-                before = [msgspec.structs.replace(asked, artifacts=base.demands[0].artifacts)]
-            known = dict(etc.get(image.parent, {}))
-            steps = apt_steps(gathered.readings[image.name], gathered.context, known)
-            etc[image.name] = known
-            found = resolver.resolve(image.name, arch, steps, start)
-            results[image.name] = AptResult(
-                [*before, *found.demands], [*artifacts, *found.artifacts], {**stanzas, **found.stanzas}, found.state
-            )
-            task.advance(1)
-    return results
 
 
 def _all_answered(gathered: Gathered, parts: _Parts) -> None:

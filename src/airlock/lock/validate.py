@@ -13,7 +13,7 @@ from airlock.core.progress import Reporter
 from airlock.core.settings import Factory
 from airlock.definition.model import LoadedDefinition
 from airlock.kolla.environment import KollaEnvironment
-from airlock.lock.apt_verify import prove_plans
+from airlock.lock.apt_images import prove_plans
 from airlock.lock.gather import Gathered, expectation
 from airlock.lock.indexes import build_indexes, read_indexes
 from airlock.lock.model import Lock
@@ -81,7 +81,7 @@ def _indexes(
     if not gaps:
         reporter.say("solving every image's packages again from the bundle's own index")
         for arch, asked in gathered.items():
-            gaps += prove_plans(lock, asked, held, work / f"plans-{arch}")
+            gaps += prove_plans(lock, asked, held, work / f"plans-{arch}", reporter)
     return gaps
 
 

@@ -1,0 +1,345 @@
+"""``build``: Kolla in a sealed room, from one bundle, with a record of everything.
+
+The stages, in order: prove (at the site, against the lock), seal (room, canary), base image, build (with wheels),
+look (packages, checks), publish, record. A build that fails leaves a record too.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+
+from airlock.build.base_image import base_want, provide_base
+from airlock.build.image_facts import image_facts, run_check
+from airlock.build.mirror import BundleMirror
+from airlock.build.prepare import Prepared, image_wheels, prepare
+from airlock.build.publish import destination
+from airlock.build.record_parts import network_part, served_part
+from airlock.build.timestamps import image_times
+from airlock.build.wheel_cache import CachedWheel, WheelCache
+from airlock.build.wheels import WheelBuilder
+from airlock.bundle.stored import StoredBundle
+from airlock.core.errors import AirlockError, ToolError
+from airlock.core.files import exclusive
+from airlock.core.process import last_lines
+from airlock.core.progress import Reporter
+from airlock.core.settings import Site
+from airlock.engine.registry import publish
+from airlock.evidence import ledger
+from airlock.evidence.record import (
+    FORMAT,
+    BuiltImage,
+    BundleRef,
+    Check,
+    Network,
+    Record,
+    Served,
+    Trigger,
+    UsedWheel,
+    write_record,
+)
+from airlock.kolla.overrides import NAMESPACE, TAG
+from airlock.kolla.run_build import BuildOutcome, Event, Finished, Started, run_build
+from airlock.room.report import CANNOT_PROVE
+from airlock.room.sealed import SealedRoom
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What is asked for.
+
+    Attributes:
+        fresh: take nothing from earlier builds (wheels, base image).
+    """
+
+    reason: str
+    fresh: bool = False
+    through: str = "command line"
+    details: dict[str, str] = {}
+
+
+class Finding(msgspec.Struct):
+    """What a build has found out so far; becomes the record, whole or not."""
+
+    stages: dict[str, float]
+    images: list[BuiltImage]
+    wheels: list[UsedWheel]
+    engine: dict[str, str]
+    network: Network | None = None
+    served: list[Served] = []
+    kolla: dict[str, str] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage, also when it fails."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stages[name] = round(time.monotonic() - began, 3)
+
+
+async def build(bundle: StoredBundle, site: Site, request: Request, reporter: Reporter) -> tuple[Path, Record]:
+    """Build every image of a bundle and return (folder of the record, record).
+
+    Raises:
+        StateError: another build runs at this site.
+        AirlockError: the build failed; its record says how far it came, and the message names the folder.
+    """
+    started = datetime.now(UTC)
+    build_id = f"{bundle.id}-{started:%Y%m%dT%H%M%SZ}"
+    folder = site.records / build_id
+    trigger = Trigger(
+        user=ledger.current_user(),
+        host=os.uname().nodename,
+        time=started.isoformat(timespec="seconds"),
+        reason=request.reason,
+        through=request.through,
+        details=request.details,
+    )
+    finding = Finding({}, [], [], {})
+    error: AirlockError | None = None
+    with exclusive(site.state / "build.lock", f"the site {site.settings.name}"):
+        ledger.append(site.ledger, "build-begin", {"build": build_id, "bundle": bundle.id, "reason": request.reason})
+        try:
+            await _Build(bundle, site, request, build_id, folder, finding, reporter).run()
+        except AirlockError as raised:
+            error = raised
+        record = _record(bundle, build_id, trigger, started, finding, error)
+        path = write_record(folder, record)
+        data = {"build": build_id, "bundle": bundle.id, "digest": bundle.digest, "state": record.state}
+        images = {image.name: image.digest for image in record.images}
+        ledger.append(site.ledger, "build-end", data | {"images": images})
+    if error is not None:
+        error.remedy = f"{error.remedy} The record is {path}.".strip()
+        raise error
+    return folder, record
+
+
+def _record(
+    bundle: StoredBundle,
+    build_id: str,
+    trigger: Trigger,
+    started: datetime,
+    finding: Finding,
+    error: AirlockError | None,
+) -> Record:
+    unsealed = Network(
+        room="none: the build ended before its room was sealed", cannot_prove=list(CANNOT_PROVE), refused_packets=0,
+        refused=[], refused_names=[], expected_names=[], refused_sockets=[], missing=[], canary_packets=0, canary=[],
+    )  # fmt: skip
+    return Record(
+        format=FORMAT,
+        build_id=build_id,
+        state="failure" if error else "success",
+        error=error.message if error else "",
+        trigger=trigger,
+        bundle=BundleRef(
+            id=bundle.id,
+            digest=bundle.digest,
+            manifest=bundle.manifest_digest,
+            lock=bundle.lock.digest,
+            definition=bundle.lock.header.definition,
+        ),
+        kolla=dict(bundle.lock.header.kolla),
+        git=dict(bundle.manifest.git),
+        engine=finding.engine,
+        started=started.isoformat(timespec="seconds"),
+        ended=datetime.now(UTC).isoformat(timespec="seconds"),
+        stages=finding.stages,
+        images=finding.images,
+        wheels=finding.wheels,
+        network=finding.network or unsealed,
+        served=finding.served,
+    )
+
+
+class _Build:
+    """One build of one architecture, which is the machine's."""
+
+    def __init__(
+        self, bundle: StoredBundle, site: Site, request: Request, build_id: str, folder: Path, finding: Finding,
+        reporter: Reporter,
+    ) -> None:  # fmt: skip
+        self._bundle = bundle
+        self._site = site
+        self._request = request
+        self._build_id = build_id
+        self._logs = folder / "logs"
+        self._finding = finding
+        self._reporter = reporter
+        self._cache = WheelCache(site.wheels)
+        self._mirror = BundleMirror(bundle, self._cache)
+        self._arch = platform.machine()
+
+    async def run(self) -> None:
+        """Every stage; what is found goes into ``finding``."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix="airlock-build-") as name:
+            work = Path(name)
+            with self._finding.stage("prove"):
+                prepared = await prepare(self._bundle, self._site.cache, work, self._reporter)
+            if self._arch not in prepared.trees:
+                raise ToolError(
+                    f"bundle {self._bundle.id} is for {', '.join(prepared.trees)}; this machine is {self._arch}",
+                    remedy="Build on a machine of that architecture.",
+                )
+            times = image_times(
+                self._bundle.lock, self._arch, lambda found: self._bundle.content(found.sha256, found.file)
+            )
+            began = time.monotonic()
+            async with SealedRoom.open(
+                self._build_id, self._site.state / "room", mirror=self._mirror, reporter=self._reporter
+            ) as room:
+                self._finding.stages["seal"] = round(time.monotonic() - began, 3)
+                try:
+                    await self._in_room(room, prepared, times, work)
+                finally:
+                    self._look_back(room)
+
+    async def _in_room(self, room: SealedRoom, prepared: Prepared, times: dict[str, int], work: Path) -> None:
+        finding, reporter = self._finding, self._reporter
+        await self._empty(room)
+        finding.engine = await _engine_facts(room)
+        with finding.stage("canary"):
+            canary = await room.run_canary()
+        reporter.say(
+            f"canary: {len(canary.attempts)} ways out tried, all refused, {canary.packets_counted} packets counted"
+        )
+        tree = prepared.trees[self._arch]
+        with finding.stage("base image"):
+            room.image = "(base image)"
+            release = prepared.loaded.definition.base.release
+            want = base_want(self._bundle.lock, self._arch, release, prepared.sources_list[self._arch], times[""])
+            cache = self._site.cache / "base"
+            await provide_base(room, want, cache, fresh=self._request.fresh, reporter=reporter)
+        with finding.stage("build"):
+            outcome = await self._kolla(room, prepared, times, work)
+        checks: dict[str, list[Check]] = {}
+        with finding.stage("check"):
+            outcome.check()
+            for name, command in prepared.loaded.definition.checks.items():
+                if name in tree.by_name:
+                    room.image = name
+                    checks[name] = [await run_check(room.engine, tree.by_name[name].reference, name, command)]
+                    reporter.say(f"{name}: `{' '.join(command)}` → {checks[name][0].output.splitlines()[-1:]}")
+        with finding.stage("publish"):
+            await self._publish(room, prepared, outcome, times, checks)
+
+    async def _empty(self, room: SealedRoom) -> None:
+        """Images of earlier builds go: a layer taken from one would have other inputs under the same words."""
+        await room.engine.podman("rmi", "--all", "--force", check=True)
+
+    async def _kolla(self, room: SealedRoom, prepared: Prepared, times: dict[str, int], work: Path) -> BuildOutcome:
+        tree = prepared.trees[self._arch]
+        builder = WheelBuilder(
+            room.engine, self._cache, build_id=self._build_id, fresh=self._request.fresh, logs=self._logs,
+            work=work / "wheels", reporter=self._reporter,
+        )  # fmt: skip
+
+        async def ready(image: str) -> int:
+            room.image = image
+            offered: list[CachedWheel] = []
+            before, wants = image_wheels(self._bundle.lock, tree, image)
+            self._mirror.offer([])
+            for line in sorted(before):
+                of_line = [want for want in wants if want.line == line]
+                if of_line:
+                    folder = tree.by_name[image].folder
+                    offered += await builder.build(folder, before[line], of_line, times[image])
+                    self._mirror.offer(offered)
+            self._used(image, offered)
+            return times[image]
+
+        def follow(event: Event) -> None:
+            if isinstance(event, Started):
+                self._reporter.say(f"{event.image}: building")
+            elif isinstance(event, Finished):
+                self._reporter.say(f"{event.image}: {event.status} in {event.seconds:.0f} s")
+
+        return await run_build(
+            prepared.environment,
+            tree,
+            socket=room.engine.url,
+            logs=self._logs,
+            threads=1,
+            prepare=ready,
+            follow=follow,
+            enter=room.command,
+        )
+
+    def _used(self, image: str, wheels: Sequence[CachedWheel]) -> None:
+        self._finding.wheels += [
+            UsedWheel(
+                file=wheel.file, sha256=wheel.sha256, key=wheel.key, sdist=wheel.sdist, build=wheel.build, image=image
+            )
+            for wheel in wheels
+        ]
+
+    async def _publish(
+        self,
+        room: SealedRoom,
+        prepared: Prepared,
+        outcome: BuildOutcome,
+        times: dict[str, int],
+        checks: dict[str, list[Check]],
+    ) -> None:
+        tree = prepared.trees[self._arch]
+        seconds = {image.name: image.seconds for image in outcome.images}
+        with self._reporter.task("publishing", len(tree.images), unit="items") as task:
+            for image in tree.images:
+                room.image = ""
+                place = destination(self._site, image.name, self._bundle.id)
+                name = f"localhost/{NAMESPACE}/{image.name}:{TAG}"
+                facts = await image_facts(room.engine, name)
+                digest = await publish(room.engine.paths, name, place.transport, verify_tls=place.verify_tls)
+                self._finding.images.append(
+                    BuiltImage(
+                        name=image.name,
+                        digest=digest,
+                        id=facts.id,
+                        reference=place.reference,
+                        parent=image.parent,
+                        timestamp=times[image.name],
+                        sealed=image.sealed_digest,
+                        diff_ids=facts.diff_ids,
+                        packages=facts.packages,
+                        seconds=seconds[image.name],
+                        log=f"logs/{image.name}.log",
+                        checks=checks.get(image.name, []),
+                    )
+                )
+                task.advance(1)
+
+    def _look_back(self, room: SealedRoom) -> None:
+        report = room.report()
+        self._finding.network = network_part(report)
+        self._finding.served = served_part(report, self._mirror.origins, self._mirror.sizes)
+
+
+async def _engine_facts(room: SealedRoom) -> dict[str, str]:
+    """Versions of the engine, its runtime and its storage driver, and of the machine."""
+    result = await room.engine.podman(
+        "info", "--format", "{{.Version.Version}} {{.Store.GraphDriverName}} {{.Host.OCIRuntime.Name}}", check=True
+    )
+    version, driver, runtime = (result.stdout.decode().split() + ["", "", ""])[:3]
+    runc = await room.engine.tool("runc", "--version")
+    if runc.returncode != 0:
+        raise ToolError(
+            f"runc does not work: {last_lines(runc, 2)}", remedy="apt-get install --no-install-recommends runc"
+        )
+    return {
+        "podman": version,
+        "storage_driver": driver,
+        "runtime": runtime,
+        "runc": runc.stdout.decode().split("\n")[0].removeprefix("runc version ").strip(),
+        "architecture": platform.machine(),
+        "kernel": platform.release(),
+    }

@@ -1,0 +1,50 @@
+"""``airlock build``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from airlock.build.build import Request
+from airlock.build.build import build as run
+from airlock.bundle.stored import open_bundle
+from airlock.cli.common import DEFAULT_SITE, JsonOption, SiteOption, answer, reporter, verb
+from airlock.core.settings import load_site
+from airlock.store.artifacts import DirectoryStore
+
+BundleOption = Annotated[str, typer.Option("--bundle", help="Id of an imported bundle (airlock status lists them).")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept in the record and the ledger.")]
+FreshOption = Annotated[
+    bool, typer.Option("--fresh", help="Take nothing from earlier builds: no wheel, no base image.")
+]
+
+
+@verb
+def build(
+    bundle: BundleOption,
+    site: SiteOption = DEFAULT_SITE,
+    reason: ReasonOption = "",
+    fresh: FreshOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Seal a room, build a bundle's images in it with Kolla, publish them, keep a record."""
+    place = load_site(site)
+    stored = open_bundle(DirectoryStore(place.artifacts), bundle)
+    folder, record = asyncio.run(run(stored, place, Request(reason, fresh), reporter(as_json)))
+    network = record.network
+    answer(
+        as_json,
+        {
+            "record": str(folder),
+            "build_id": record.build_id,
+            "images": {image.name: image.digest for image in record.images},
+        },
+        [
+            *(f"{image.name:<24} {image.digest}  {image.reference}" for image in record.images),
+            f"{len(record.served)} files served; packets of the build's own for anywhere else: {network.refused_packets}"
+            f" (the canary's: {network.canary_packets}, all refused and counted)",
+            f"record {folder}/record.json",
+        ],
+    )

@@ -1,0 +1,88 @@
+"""The apt commands of every image of an architecture, followed from the base image down the tree of parents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from airlock.core.errors import AirlockError
+from airlock.core.progress import Reporter
+from airlock.definition.model import DEBIAN_ARCHITECTURES
+from airlock.lock.apt_resolver import AptResolver, AptResult
+from airlock.lock.apt_steps import apt_steps
+from airlock.lock.apt_verify import solve_from_index
+from airlock.lock.gather import Gathered
+from airlock.lock.model import Demand, Lock
+from airlock.lock.proof import RELOCK, Gap
+
+
+def resolve_apt(gathered: Gathered, resolver: AptResolver, reporter: Reporter) -> dict[str, AptResult]:
+    """Image → what its apt commands do; a root's result also has the base image's packages.
+
+    Raises:
+        ResolutionError, UnclassifiedError: see ``AptResolver.resolve``.
+    """
+    arch = gathered.arch
+    results: dict[str, AptResult] = {}
+    etc: dict[str, dict[str, bytes | None]] = {}
+    with reporter.task(f"{arch}: OS packages", len(gathered.tree.images), unit="items") as task:
+        for image in gathered.tree.images:
+            base = _base(gathered, resolver, image.name) if not image.parent else None
+            start = base.state if base else results[image.parent].state
+            known = dict(etc.get(image.parent, {}))
+            steps = apt_steps(gathered.readings[image.name], gathered.context, known)
+            etc[image.name] = known
+            found = resolver.resolve(image.name, arch, steps, start)
+            results[image.name] = _together(base, found) if base else found
+            task.advance(1)
+    return results
+
+
+def _base(gathered: Gathered, resolver: AptResolver, image: str) -> AptResult:
+    """The base image's packages, as the answer to the FROM of a root."""
+    base = resolver.base(gathered.arch)
+    asked = next(demand for demand in gathered.demands if demand.kind == "base-image" and demand.image == image)
+    demand = msgspec.structs.replace(asked, artifacts=base.demands[0].artifacts)
+    return AptResult([demand], base.artifacts, base.stanzas, base.state)
+
+
+def _together(base: AptResult, own: AptResult) -> AptResult:
+    artifacts = list({artifact.id: artifact for artifact in [*base.artifacts, *own.artifacts]}.values())
+    return AptResult([*base.demands, *own.demands], artifacts, {**base.stanzas, **own.stanzas}, own.state)
+
+
+def prove_plans(
+    lock: Lock, gathered: Gathered, indexes: Mapping[str, bytes], work: Path, reporter: Reporter
+) -> list[Gap]:
+    """Solve every image again from the lock's own indexes: apt must come to the locked plans."""
+    try:
+        resolver = solve_from_index(
+            indexes,
+            root=work,
+            sources=gathered.apt_sources,
+            debian_arch=DEBIAN_ARCHITECTURES[gathered.arch],
+            artifacts=lock.artifacts,
+        )
+        results = resolve_apt(gathered, resolver, reporter)
+    except AirlockError as error:
+        return [Gap("indexes", f"apt cannot solve the images from them: {error.message}", RELOCK)]
+    locked = {demand.key: demand for demand in lock.demands}
+    return [
+        Gap(
+            demand.where,
+            f"from the bundle's own index apt would install other packages for `{demand.spec}`{_other(demand, found)}",
+            RELOCK,
+        )
+        for result in results.values()
+        for demand in result.demands
+        if (found := locked.get(demand.key)) is not None and found.artifacts != demand.artifacts
+    ]
+
+
+def _other(solved: Demand, locked: Demand) -> str:
+    new = sorted(set(solved.artifacts) - set(locked.artifacts))
+    gone = sorted(set(locked.artifacts) - set(solved.artifacts))
+    words = [f"{sign}{ident}" for sign, idents in (("+", new), ("-", gone)) for ident in idents[:3]]
+    return f" ({' '.join(words)})"
