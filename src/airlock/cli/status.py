@@ -1,0 +1,40 @@
+"""``airlock status``: what the site holds, has built, and has room for."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from airlock.cli.common import DEFAULT_SITE, JsonOption, SiteOption, answer, reporter, verb
+from airlock.core.settings import load_site
+from airlock.site.status import BuildStatus, BundleStatus, site_status
+
+CheckOption = Annotated[bool, typer.Option("--check", help="Hash every file of every bundle as well.")]
+BuildsOption = Annotated[int, typer.Option("--builds", min=0, help="How many builds to show, newest first.")]
+
+
+@verb
+def status(
+    site: SiteOption = DEFAULT_SITE, check: CheckOption = False, builds: BuildsOption = 10, as_json: JsonOption = False
+) -> None:
+    """Show the bundles the site holds, its last builds, free space and the ledger's head; changes nothing."""
+    found = site_status(load_site(site), builds=builds, check=reporter(as_json) if check else None)
+    lines = [f"site      {found.name}, store {found.store}, {found.free / 1e9:,.1f} GB free"]
+    lines += [_bundle(one) for one in found.bundles] or ["bundle    none; `airlock import` brings one"]
+    lines += [_build(one) for one in found.builds] or ["build     none yet"]
+    broken = f"; BROKEN: {found.ledger_problem}" if found.ledger_problem else ""
+    lines.append(f"ledger    {found.ledger_entries} entries, head {found.ledger_head}{broken}")
+    answer(as_json, found, lines)
+
+
+def _bundle(bundle: BundleStatus) -> str:
+    if bundle.problem:
+        return f"bundle    {bundle.id}  UNUSABLE: {bundle.problem}"
+    return f"bundle    {bundle.id}  imported {bundle.imported}, {bundle.size / 1e6:,.1f} MB, content {bundle.digest}"
+
+
+def _build(build: BuildStatus) -> str:
+    return (
+        f"build     {build.id}  {build.state}, {build.images} images from {build.bundle or '?'}, began {build.started}"
+    )

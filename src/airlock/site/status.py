@@ -1,0 +1,173 @@
+"""What a site holds, has built, and has room for."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from airlock.bundle.stored import bundle_ids, open_bundle
+from airlock.core.errors import AirlockError, ChainError
+from airlock.core.progress import Reporter
+from airlock.core.settings import Site
+from airlock.evidence import ledger
+from airlock.store.artifacts import DirectoryStore
+
+MAX_RECORD = 256 << 20  # bytes
+
+
+class BundleStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One bundle of the store; ``problem`` says why it cannot be built from, empty if it can."""
+
+    id: str
+    serial: int = 0
+    digest: str = ""
+    manifest: str = ""
+    imported: str = ""
+    size: int = 0
+    complete: bool = False
+    problem: str = ""
+
+
+class BuildStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One build: what its record says first; ``state`` is ``unknown`` where there is no whole record."""
+
+    id: str
+    state: str = "unknown"
+    bundle: str = ""
+    started: str = ""
+    ended: str = ""
+    images: int = 0
+
+
+class SiteStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """See ``site_status``. ``free``: bytes. ``ledger_problem``: why the chain does not hold, empty if it does."""
+
+    name: str
+    store: str
+    bundles: list[BundleStatus]
+    builds: list[BuildStatus]
+    free: int
+    ledger_entries: int
+    ledger_head: str
+    ledger_problem: str
+
+
+class _Bundle(msgspec.Struct):
+    id: str = ""
+
+
+class _Record(msgspec.Struct):
+    """The part of a build record that is shown; everything else of it is passed over."""
+
+    state: str = "unknown"
+    bundle: _Bundle = msgspec.field(default_factory=_Bundle)
+    started: str = ""
+    ended: str = ""
+    images: list[msgspec.Raw] = []
+
+
+def site_status(site: Site, *, builds: int = 10, check: Reporter | None = None) -> SiteStatus:
+    """What the store holds, the last builds, free space, the ledger's head. Changes nothing.
+
+    Args:
+        builds: how many builds to name, newest first.
+        check: hash every file of every bundle as well, and tell this reporter.
+    """
+    store = DirectoryStore(site.artifacts)
+    entries, head, problem = _ledger(site.ledger)
+    return SiteStatus(
+        name=site.settings.name,
+        store=str(store.root),
+        bundles=sorted(
+            (_bundle(store, ident, committed, check) for ident, committed in bundle_ids(store).items()),
+            key=lambda bundle: (bundle.id.rpartition("-r")[0], bundle.serial),
+        ),
+        builds=_builds(site.records)[:builds],
+        free=_free(site.artifacts),
+        ledger_entries=entries,
+        ledger_head=head,
+        ledger_problem=problem,
+    )
+
+
+def _bundle(store: DirectoryStore, ident: str, committed: bool, check: Reporter | None) -> BundleStatus:
+    if not committed:
+        return BundleStatus(id=ident, problem="its import did not come to its end; import it again")
+    try:
+        bundle = open_bundle(store, ident)
+        lock = bundle.lock
+        lost = sorted(
+            artifact.id
+            for artifact in lock.artifacts
+            if not (place := bundle.content(artifact.sha256, artifact.file)) or not _has(place, artifact.size)
+        )
+        if check is not None:
+            bundle.check(check)
+    except AirlockError as error:
+        return BundleStatus(id=ident, problem=error.message)
+    manifest = bundle.manifest
+    more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+    return BundleStatus(
+        id=ident,
+        serial=manifest.serial,
+        digest=manifest.content_digest,
+        manifest=bundle.manifest_digest,
+        imported=bundle.commit.imported,
+        size=manifest.content.size,
+        complete=not lost,
+        problem=f"the store has lost {', '.join(lost[:3])}{more}; import it again" if lost else "",
+    )
+
+
+def _has(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False
+
+
+def _builds(records: Path) -> list[BuildStatus]:
+    """Builds, newest first; a folder without a readable record is a build that was cut off."""
+    if not records.is_dir():
+        return []
+    found = []
+    for folder in records.iterdir():
+        if not folder.is_dir():
+            continue
+        path = folder / "record.json"
+        try:
+            if path.stat().st_size > MAX_RECORD:
+                raise OSError
+            record = msgspec.json.decode(path.read_bytes(), type=_Record)
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            found.append(BuildStatus(id=folder.name))
+            continue
+        found.append(
+            BuildStatus(
+                id=folder.name,
+                state=record.state,
+                bundle=record.bundle.id,
+                started=record.started,
+                ended=record.ended,
+                images=len(record.images),
+            )
+        )
+    return sorted(found, key=lambda build: (build.started, build.id), reverse=True)
+
+
+def _free(place: Path) -> int:
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
+
+
+def _ledger(path: Path) -> tuple[int, str, str]:
+    count, head = 0, ledger.GENESIS
+    try:
+        for entry in ledger.entries(path):
+            count, head = entry.seq, entry.hash
+    except ChainError as error:
+        return count, head, error.message
+    return count, head, ""
