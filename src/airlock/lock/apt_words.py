@@ -56,8 +56,9 @@ class AptWords(msgspec.Struct, frozen=True):
         """Package names among the operands that are to be installed (globs and virtual names as they are)."""
         if self.verb not in ("install", "reinstall"):
             return frozenset()
-        kept = (word for word in self.operands if not word.endswith("-"))
-        return frozenset(re.split(r"[=/]", word.removesuffix("+"))[0].removesuffix(":native") for word in kept)
+        # apt tries the whole word first: g++ is a package, curl+ is curl.
+        kept = [form for word in self.operands if word[-1:] != "-" for form in (word, word.removesuffix("+"))]
+        return frozenset(re.split(r"[=/]", form)[0].removesuffix(":native") for form in kept)
 
 
 def parse_words(words: Sequence[str], where: str) -> AptWords:
