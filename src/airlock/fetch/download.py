@@ -17,7 +17,7 @@ from airlock.core.progress import Reporter, Task
 from airlock.core.settings import FetchTable
 from airlock.fetch.http import CHUNK, TRANSIENT, Refused, pause, reason, request_url, session, shown
 from airlock.fetch.jobs import Failure, Job, Result
-from airlock.fetch.partial import Partial
+from airlock.fetch.partial import Partial, already_there
 from airlock.store.pool import Pool
 
 PROGRESS = 1 << 20  # an attempt that brought this many bytes further does not count as failed
@@ -40,7 +40,8 @@ async def download(jobs: Sequence[Job], pool: Pool, settings: FetchTable, report
     pool.root.mkdir(parents=True, exist_ok=True)
     with exclusive(pool.root / ".fetch.lock", f"the pool {pool.root}"):
         total = sum(job.size for job in missing)
-        require_space(pool.root, total, f"fetching {len(missing)} files")
+        left = sum(min(already_there(pool, job.sha256), job.size) for job in missing)
+        require_space(pool.root, total - left, f"fetching {len(missing)} files")
         with reporter.task(f"fetching {len(missing)} files", total) as task:
             async with session(settings) as client:
                 batch = _Batch(pool, client, settings, task)

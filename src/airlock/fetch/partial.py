@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import IO
 
 from airlock.core.digest import CHUNK
 from airlock.core.files import PART
 from airlock.store.pool import Pool
+
+
+def already_there(pool: Pool, sha256: str) -> int:
+    """Bytes of a file that an earlier run left."""
+    try:
+        return _part(pool, sha256).stat().st_size
+    except OSError:
+        return 0
+
+
+def _part(pool: Pool, sha256: str) -> Path:
+    final = pool.path(sha256)
+    return final.with_name(final.name + PART)
 
 
 class Partial:
@@ -23,7 +37,7 @@ class Partial:
 
     def __init__(self, pool: Pool, sha256: str, size: int) -> None:
         self._final = pool.path(sha256)
-        self._part = self._final.with_name(self._final.name + PART)
+        self._part = _part(pool, sha256)
         self._size = size
         self._digest = hashlib.sha256()
         self._stream: IO[bytes] | None = None
