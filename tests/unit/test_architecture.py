@@ -192,3 +192,18 @@ def test_no_package_registry_is_named_in_the_tree_or_its_history():
 def test_no_file_names_the_place_of_this_checkout():
     place = str(ROOT).encode()
     assert not [path.relative_to(ROOT).as_posix() for path in tree() if place in path.read_bytes()]
+
+
+def test_every_module_and_folder_that_the_documentation_names_exists():
+    missing = []
+    for page in pages():
+        text = page.read_text("utf-8")
+        for name in re.findall(r"`((?:src|tests|scripts|examples)/[\w/.-]+)`", text):
+            missing += [] if (ROOT / name).exists() else [(page.name, name)]
+        for dotted in re.findall(r"`(airlock(?:\.[a-z_]+)+)`", text):
+            place = ROOT / "src" / dotted.replace(".", "/")
+            if not (place.is_dir() or place.with_suffix(".py").is_file()) and not dotted.endswith(
+                (".lock", ".internal")
+            ):
+                missing.append((page.name, dotted))
+    assert not missing

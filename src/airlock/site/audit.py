@@ -148,7 +148,7 @@ def check_records(folder: Path, ledger: Iterable[Entry]) -> int:
 
 
 def _checked(path: Path, ledger: Iterable[Entry]) -> bool:
-    """Whether the ledger told the outcome of this build (its record's sha256, its images' digests), and it is the same."""
+    """Whether the ledger tells how this build ended (sha256 of the record, digests of images); it must be the same."""
     checked = False
     for entry in ledger:
         digest, images = str(entry.data.get("record", "")), entry.data.get("images")
