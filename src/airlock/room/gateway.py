@@ -87,13 +87,16 @@ class Gateway:
             self._runner = None
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        file, response = self._find(request)
-        status, sent = 499, 0
+        file: MirrorFile | None = None
+        status, sent = 500, 0
         try:
+            refusal, file = self._find(request)
+            response = refusal or _response(file)
+            status = 499
             await response.prepare(request)
             await response.write_eof()
             status = response.status
-            if request.method == "GET":
+            if request.method != "HEAD":
                 sent = response.content_length or 0
         finally:
             self._log.add(
@@ -105,36 +108,47 @@ class Gateway:
                     bytes=sent,
                     sha256=file.sha256 if file else None,
                     image=self._attribution(),
-                    host="" if request.host in _HOSTS else request.host[:256],
+                    host="" if request.host.lower() in _HOSTS else request.host[:256],
                 )
             )
         return response
 
-    def _find(self, request: web.Request) -> tuple[MirrorFile | None, web.StreamResponse]:
+    def _find(self, request: web.Request) -> tuple[web.Response | None, MirrorFile | None]:
         if request.host.lower() not in _HOSTS:
-            return None, _refusal(421, f"this is {MIRROR_NAME} and nothing else")
+            return _refusal(421, f"this is {MIRROR_NAME} and nothing else"), None
         if request.method not in ("GET", "HEAD"):
-            return None, _refusal(405, "read only")
+            return _refusal(405, "read only"), None
         if ".." in request.path.split("/") or "\0" in request.path:
-            return None, _refusal(400, "not a path of a mirror")
+            return _refusal(400, "not a path of a mirror"), None
         file = self._mirror.open(request.path)
-        if file is None:
-            return None, _refusal(404, "not in the bundle")
-        request["file"] = file
-        if isinstance(file.content, bytes):
-            return file, web.Response(body=file.content, content_type=file.content_type)
-        return file, _FileResponse(file.content, headers={"Content-Type": file.content_type})
+        return (None, file) if file is not None else (_refusal(404, "not in the bundle"), None)
 
 
 class _FileResponse(web.FileResponse):
-    """Sent by whoever prepares it first: here, where it is recorded, and not once more by aiohttp."""
+    """Sent by whoever prepares it first: the gateway, which records it, and not once more by aiohttp."""
 
+    file: MirrorFile
     _writer: AbstractStreamWriter | None = None
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         if not self.prepared:
             self._writer = await super().prepare(request)
         return self._writer
+
+
+class _BytesResponse(web.Response):
+    file: MirrorFile
+
+
+def _response(file: MirrorFile | None) -> web.StreamResponse:
+    assert file is not None
+    response: _FileResponse | _BytesResponse
+    if isinstance(file.content, bytes):
+        response = _BytesResponse(body=file.content, headers={"Content-Type": file.content_type})
+    else:
+        response = _FileResponse(file.content, headers={"Content-Type": file.content_type})
+    response.file = file
+    return response
 
 
 def listen(family: int, address: str, port: int = PORT) -> socket.socket:
@@ -154,9 +168,9 @@ def _refusal(status: int, text: str) -> web.Response:
 async def _headers(request: web.Request, response: web.StreamResponse) -> None:
     """Say nothing about this machine: no server name, no date of the disk's files."""
     response.headers.pop("Server", None)
-    file: MirrorFile | None = request.get("file")
-    if file is None or response.status >= 400:
+    if not isinstance(response, _FileResponse | _BytesResponse) or response.status >= 400:
         return
+    file = response.file
     response.headers.pop("Last-Modified", None)
     response.headers.pop("ETag", None)
     if file.modified is not None:

@@ -171,7 +171,8 @@ def main() -> None:
         handle = os.open(settings["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.write(handle, json.dumps(line).encode() + b"\n")
         os.close(handle)
-    os.execv(settings["runtime"], [settings["runtime"], *arguments])  # noqa: S606  (becoming it is the purpose)
+    state = [] if "--root" in arguments else ["--root", settings["state"]]
+    os.execv(settings["runtime"], [settings["runtime"], *state, *arguments])  # noqa: S606  (becoming it is the purpose)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import msgspec
 
 from airlock.core.errors import RoomError
 from airlock.core.files import write_file
-from airlock.core.process import find_tool
+from airlock.core.process import find_tool, run
 from airlock.room.report import ContainerStart
 
 NAME = "airlock"
@@ -43,13 +43,21 @@ BUILD_LOGS = (
 
 
 class Runtime:
-    """The wrapper in ``directory`` (on a file system that allows execution)."""
+    """The wrapper in ``directory``.
 
-    def __init__(self, directory: Path, listener: Path, mounts: tuple[Mount, ...] = BUILD_LOGS) -> None:
+    Args:
+        directory: on a file system that allows execution, which /run often does not.
+        listener: socket of the seccomp listener.
+        state: where runc remembers its containers.
+        mounts: for every container.
+    """
+
+    def __init__(self, directory: Path, listener: Path, state: Path, mounts: tuple[Mount, ...] = BUILD_LOGS) -> None:
         self.program = directory / "airlock-runc"
         self._settings = directory / "runtime.json"
         self._log = directory / "containers.jsonl"
         self._listener = listener
+        self._state = state
         self._mounts = mounts
         self._offset = 0
         self._starts: list[ContainerStart] = []
@@ -64,6 +72,7 @@ class Runtime:
         settings = {
             "runtime": find_tool("runc", "runc"),
             "listener": str(self._listener),
+            "state": str(self._state),
             "log": str(self._log),
             "mounts": msgspec.to_builtins(self._mounts),
         }
@@ -95,3 +104,11 @@ class Runtime:
     def hostnames(self) -> frozenset[str]:
         """Host names of all containers so far."""
         return frozenset(start.hostname for start in self.containers() if start.hostname)
+
+
+def forget_containers(state: Path) -> None:
+    """Remove what runc keeps of containers that were killed: its notes in ``state`` and their control groups."""
+    if state.is_dir():
+        runc = find_tool("runc", "runc")
+        for container in state.iterdir():
+            run([runc, "--root", state, "delete", "--force", container.name])

@@ -21,7 +21,7 @@ from airlock.room.gateway import MIRROR_NAME, Gateway, Mirror
 from airlock.room.names import Names
 from airlock.room.namespace import Namespace
 from airlock.room.report import CanaryResult, PacketCount, RoomReport
-from airlock.room.runtime import BUILD_LOGS, Mount, Runtime
+from airlock.room.runtime import BUILD_LOGS, Mount, Runtime, forget_containers
 from airlock.room.seccomp import SeccompListener
 
 RUN = Path("/run/airlock")  # short paths for sockets; empty after a reboot, as rooms are
@@ -114,7 +114,7 @@ class SealedRoom:
         with exclusive(RUN / f"{key}.lock", f"the room at {state}"):
             remains = RoomState(name=name, namespace=f"airlock-{key}", state=str(state))
             _prepare(paths, remains)
-            runtime = Runtime(state / "runtime", paths.run / "seccomp.sock", mounts)
+            runtime = Runtime(state / "runtime", paths.run / "seccomp.sock", paths.run / "runc", mounts)
             runtime.install()
             configure(paths, runtimes={"airlock": runtime.program}, runtime="airlock")
             async with contextlib.AsyncExitStack() as stack:
@@ -216,16 +216,17 @@ def clean_stale(reporter: Reporter) -> int:
 
 def _prepare(paths: EnginePaths, remains: RoomState) -> None:
     namespace.destroy(remains.namespace)
-    shutil.rmtree(paths.run, ignore_errors=True)
+    _remove(paths.run, remains)
     paths.run.mkdir(parents=True, mode=0o700)
     write_file(paths.run / "room.json", msgspec.json.encode(remains), durable=False)
 
 
 def _remove(run: Path, remains: RoomState) -> None:
-    """Remove mounts and the run folder.
+    """Remove containers' traces, mounts and the run folder.
 
     What the engine mounted went with its namespace; tools that worked on its storage from outside leave mounts here.
     """
+    forget_containers(run / "runc")
     places = tuple(f"{directory}/" for directory in (run, remains.state))
     with Path("/proc/self/mounts").open(encoding="utf-8", errors="surrogateescape") as stream:
         mounted = [line.split(" ")[1].encode().decode("unicode_escape") for line in stream]

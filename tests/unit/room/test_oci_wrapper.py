@@ -1,4 +1,4 @@
-"""The rules that the OCI runtime wrapper adds: they decide every call, and only sockets of four families get through."""
+"""The rules that the OCI runtime wrapper adds: they decide every call; sockets of four families get through."""
 
 import socket
 from pathlib import Path
