@@ -25,6 +25,9 @@ KEPT = "upstreams"
 """Name under which the lock step keeps the default addresses ({name: address}, canonical JSON) in its transcript."""
 
 
+ETC = Path("/etc")
+
+
 def addresses(settings: Mapping[str, UpstreamTable], defaults: Mapping[str, str]) -> dict[str, str]:
     """Addresses by name, without a slash at the end.
 
@@ -85,7 +88,7 @@ def _uv_files(environ: Mapping[str, str]) -> list[Path]:
     return [
         _home(environ, "XDG_CONFIG_HOME", ".config") / "uv/uv.toml",
         *(Path(folder) / "uv/uv.toml" for folder in environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":")),
-        Path("/etc/uv/uv.toml"),
+        ETC / "uv/uv.toml",
     ]
 
 
@@ -115,7 +118,7 @@ def _pip_files(environ: Mapping[str, str]) -> list[Path]:
         _home(environ, "HOME", "") / ".pip/pip.conf",
     ]
     machine = [
-        Path("/etc/pip.conf"),
+        ETC / "pip.conf",
         *(Path(folder) / "pip/pip.conf" for folder in environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":")),
     ]
     return [*([Path(named)] if named else []), Path(sys.prefix) / "pip.conf", *([] if named else user), *machine]
