@@ -31,6 +31,7 @@ _POLL = 0.2  # seconds between two looks at the memory in use
 _ANSWER_LIMIT = 4 << 20  # bytes
 _WITNESS = "/run/airlock/witness.sock"
 _RELAY = "/run/airlock/relay.py"
+_ANSWER_WORD = "<answer>"  # in the argument list, until the pipe has a number
 _RELAY_PYTHON = "/usr/bin/python3"
 
 
@@ -65,7 +66,7 @@ class Outcome(msgspec.Struct, frozen=True):
     Attributes:
         returncode: exit status; negative or above 128 for a signal.
         stdout, stderr: the last ``Limits.output`` bytes of each.
-        answer: what was written to file descriptor 3, where the command was asked for one.
+        answer: what was written to the file descriptor whose number the environment's AIRLOCK_ANSWER holds.
         stopped: ``time`` or ``memory`` where Airlock ended it; empty otherwise.
     """
 
@@ -150,7 +151,8 @@ def _variables(extra: Mapping[str, str]) -> list[str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         **extra,
     }
-    return [word for key, value in variables.items() for word in ("--setenv", key, value)]
+    words = [word for key, value in variables.items() for word in ("--setenv", key, value)]
+    return [*words, "--setenv", "AIRLOCK_ANSWER", _ANSWER_WORD]
 
 
 def _limited(limits: Limits) -> list[str]:
@@ -178,7 +180,7 @@ def _as_root(
     """The step before as root: what to put in front, and the same mappings with reachable places."""
     outer = [find_tool("bwrap", "bubblewrap"), "--die-with-parent", "--dev-bind", "/", "/", "--tmpfs", "/mnt"]
     places: dict[str, Path] = {}
-    for number, (inside, place) in enumerate((read_only | dict(writable)).items()):
+    for number, (inside, place) in enumerate({**read_only, **writable}.items()):
         places[inside] = Path("/mnt", str(number))
         outer += ["--bind" if inside in writable else "--ro-bind", str(place), str(places[inside])]
     drop = [find_tool("setpriv", "util-linux"), f"--reuid={SANDBOX_UID}", f"--regid={SANDBOX_UID}", "--clear-groups"]
@@ -191,7 +193,7 @@ def _as_root(
 
 
 async def _run(arguments: Sequence[str], limits: Limits) -> Outcome:
-    """Run it with a pipe as file descriptor 3, under the two bounds that the kernel does not hold for us."""
+    """Run it with a pipe for the answer, under the two bounds that the kernel does not hold for us."""
     reader, writer = os.pipe()
     answer = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(
@@ -199,12 +201,7 @@ async def _run(arguments: Sequence[str], limits: Limits) -> Outcome:
     )
     try:
         process = await asyncio.create_subprocess_exec(
-            "/bin/sh",
-            "-c",
-            # bash and dash alike: number 3 is what the command inside writes its answer to.
-            f'exec 3>&{writer}; [ {writer} = 3 ] || exec {writer}>&-; exec "$@"',
-            "sh",
-            *arguments,
+            *(str(writer) if word == _ANSWER_WORD else word for word in arguments),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -270,7 +267,7 @@ def resident(root: int) -> int:
     page = os.sysconf("SC_PAGE_SIZE")
     parents: dict[int, list[int]] = {}
     size: dict[int, int] = {}
-    for entry in os.listdir("/proc"):
+    for entry in os.listdir("/proc"):  # noqa: PTH208 (five times as fast, and this runs several times a second)
         if not entry.isdecimal():
             continue
         try:

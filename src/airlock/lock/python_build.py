@@ -1,0 +1,155 @@
+"""What building an sdist needs: the static ``build-system.requires`` and what its backend's hook adds (PEP 517, 518).
+
+The static part is read from the archive without unpacking it; the hook runs in a sandbox without a network, in an
+environment of the wheels that the static part resolves to.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import tomllib
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import msgspec
+import pyproject_hooks
+from packaging.requirements import InvalidRequirement, Requirement
+
+from airlock.core.errors import ResolutionError
+from airlock.lock import python_hook_worker
+from airlock.lock.python_compile import python_path
+from airlock.lock.sandbox import Limits, run_sandboxed
+
+DEFAULT_REQUIRES = ("setuptools>=40.8.0",)
+"""What pip takes where pyproject.toml names nothing."""
+DEFAULT_BACKEND = "setuptools.build_meta:__legacy__"
+HOOK_FAILED = "its get_requires_for_build_wheel hook does not run on the factory: static requirements alone"
+MAX_PYPROJECT = 1 << 20  # bytes
+_MAX_MEMBERS = 200_000
+_LIMITS = Limits(seconds=180.0)
+
+
+class BuildSystem(msgspec.Struct, frozen=True):
+    """``[build-system]`` of an sdist, with pip's defaults filled in."""
+
+    requires: tuple[str, ...] = DEFAULT_REQUIRES
+    backend: str = DEFAULT_BACKEND
+    backend_path: tuple[str, ...] = ()
+
+
+def read_build_system(archive: Path, file: str, where: str, folder: str = "") -> BuildSystem:
+    """Read ``pyproject.toml`` in the top folder of an sdist.
+
+    Args:
+        archive: where it lies.
+        file: its real name, for messages.
+        folder: below the top folder.
+
+    Raises:
+        ResolutionError: no archive, or a pyproject.toml that PEP 518 forbids.
+    """
+    try:
+        data = _member(archive, f"{folder}/pyproject.toml".lstrip("/"))
+        table = tomllib.loads(data.decode("utf-8")).get("build-system") if data is not None else None
+    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, ValueError) as error:
+        raise ResolutionError(f"{where}: {file} cannot be read: {error}", remedy=_REMEDY) from None
+    if table is None:
+        return BuildSystem()
+    requires: Any = table.get("requires") if isinstance(table, dict) else None
+    if not _strings(requires):
+        raise ResolutionError(f"{where}: {file}: build-system.requires is no list of requirements", remedy=_REMEDY)
+    for one in requires:
+        _requirement(one, file, where)
+    path = table.get("backend-path", [])
+    backend = table.get("build-backend", DEFAULT_BACKEND)
+    if not isinstance(backend, str) or not _strings(path):
+        raise ResolutionError(f"{where}: {file}: its build-system table is malformed", remedy=_REMEDY)
+    return BuildSystem(tuple(requires), backend, tuple(path))
+
+
+_REMEDY = "Pin another version of the project under [python] pins in the release definition."
+
+
+def _strings(value: Any) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _requirement(text: str, file: str, where: str) -> None:
+    try:
+        found = Requirement(text)
+    except InvalidRequirement:
+        raise ResolutionError(f"{where}: {file} needs {text!r}, which is no requirement", remedy=_REMEDY) from None
+    if found.url:
+        raise ResolutionError(f"{where}: {file} needs {text!r} from an address of its own", remedy=_REMEDY)
+
+
+def _member(archive: Path, inner: str) -> bytes | None:
+    """``<top>/<inner>`` of an archive, bounded."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as zipped:
+            for info in zipped.infolist()[:_MAX_MEMBERS]:
+                if info.filename.partition("/")[2] == inner:
+                    _bounded(info.file_size)
+                    return zipped.read(info)
+        return None
+    with tarfile.open(archive) as tarred:
+        for number, member in enumerate(tarred):
+            if number > _MAX_MEMBERS:
+                raise ValueError("too many members")
+            if member.isfile() and member.name.removeprefix("./").partition("/")[2] == inner:
+                _bounded(member.size)
+                stream = tarred.extractfile(member)
+                return stream.read() if stream is not None else None
+    return None
+
+
+def _bounded(size: int) -> None:
+    if size > MAX_PYPROJECT:
+        raise ValueError("its pyproject.toml is larger than a mebibyte")
+
+
+async def hook_requirements(
+    archive: Path,
+    file: str,
+    system: BuildSystem,
+    wheels: Sequence[tuple[str, Path]],
+    *,
+    minor: tuple[int, int],
+    folder: str = "",
+) -> tuple[str, ...] | None:
+    """What ``get_requires_for_build_wheel`` answers in a sandbox; None where it fails there.
+
+    Args:
+        archive, file: the sdist and its real name.
+        wheels: (file name, place) of everything the static requirements resolve to.
+        minor: version of the interpreter.
+    """
+    interpreter = python_path(minor)
+    names = [f"/wheels/{name}" for name, _ in wheels]
+    sdist = f"/sdist/{file}"
+    worker = "/run/airlock/worker.py"
+    outcome = await run_sandboxed(
+        [
+            *(interpreter, "-I", worker, sdist, folder, system.backend),
+            *(msgspec.json.encode(system.backend_path).decode(), *names),
+        ],
+        read_only={
+            worker: Path(python_hook_worker.__file__),
+            "/run/airlock/hooks/pyproject_hooks": Path(pyproject_hooks.__file__).parent,
+            sdist: archive,
+        }
+        | dict(zip(names, (place for _, place in wheels), strict=True)),
+        limits=_LIMITS,
+    )
+    if outcome.returncode != 0:
+        return None
+    try:
+        needed = msgspec.json.decode(outcome.answer, type=list[str])
+        for one in needed:
+            if Requirement(one).url:
+                return None
+    except (msgspec.MsgspecError, InvalidRequirement):
+        return None
+    return tuple(needed)

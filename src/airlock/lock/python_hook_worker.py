@@ -1,0 +1,68 @@
+"""Runs inside a sandbox: unpacks an sdist and asks its build backend what building a wheel of it needs.
+
+``python3 -I python_hook_worker.py SDIST FOLDER BACKEND BACKEND_PATH WHEEL…`` answers on the file descriptor that
+``AIRLOCK_ANSWER`` names with a JSON list of requirements. Standard library and pyproject_hooks alone. Everything it
+unpacks is hostile, and so is the backend it calls; what it writes is lost when the sandbox ends.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+_WORK = Path("/tmp")  # noqa: S108 (the sandbox's own)
+
+
+def unpack(archive: Path, target: Path) -> Path:
+    """Unpack a tar or zip archive; returns its single top folder."""
+    target.mkdir()
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as zipped:
+            zipped.extractall(target)  # noqa: S202 (nothing but the sandbox can be hit)
+    else:
+        with tarfile.open(archive) as tarred:
+            tarred.extractall(target)  # noqa: S202
+    folders = [entry for entry in target.iterdir() if entry.is_dir()]
+    if len(folders) != 1:
+        raise ValueError(f"{archive.name} has {len(folders)} top folders")
+    return folders[0]
+
+
+def install(wheel: Path, target: Path) -> None:
+    """Put a wheel's files where ``PYTHONPATH`` finds them (its scripts and data are not needed by hooks)."""
+    with zipfile.ZipFile(wheel) as zipped:
+        for member in zipped.infolist():
+            parts = Path(member.filename).parts
+            if parts[0].endswith(".data"):
+                if len(parts) < 3 or parts[1] not in ("purelib", "platlib"):
+                    continue
+                member.filename = str(Path(*parts[2:])) + ("/" if member.is_dir() else "")
+            zipped.extract(member, target)
+
+
+def main(arguments: list[str]) -> None:
+    """Answer."""
+    sdist, folder, backend, backend_path, *wheels = arguments
+    answer = int(os.environ.pop("AIRLOCK_ANSWER"))
+    os.set_inheritable(answer, False)
+    environment = _WORK / "environment"
+    environment.mkdir()
+    for wheel in wheels:
+        install(Path(wheel), environment)
+    source = unpack(Path(sdist), _WORK / "source") / folder
+    os.environ["PYTHONPATH"] = str(environment)
+    sys.path.append("/run/airlock/hooks")
+    from pyproject_hooks import BuildBackendHookCaller
+
+    paths = json.loads(backend_path)
+    caller = BuildBackendHookCaller(str(source), backend, backend_path=paths or None)
+    needed = caller.get_requires_for_build_wheel()
+    os.write(answer, json.dumps([str(one) for one in needed]).encode())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
