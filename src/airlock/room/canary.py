@@ -166,7 +166,11 @@ async def _in_container(engine: Podman, nonce: str, orders: list[str]) -> str:
     finally:
         shutil.rmtree(context, ignore_errors=True)
     if result.returncode != 0:
-        raise RoomError(f"the canary could not run in a build container: {last_lines(result)}")
+        said = [line for line in result.stdout.decode("utf-8", "replace").splitlines() if not line.startswith("STEP")]
+        raise RoomError(
+            "the canary could not run in a build container: " + ("\n".join(said[-6:]) or last_lines(result, 3)),
+            remedy="Nothing was built. `airlock doctor` checks what containers need on this machine.",
+        )
     await engine.podman("rmi", "--force", tag)
     return result.stdout.decode("utf-8", "replace")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -77,6 +78,11 @@ def create(name: str, binds: Mapping[Path, Path]) -> Namespace:
     """
     if os.geteuid() != 0:
         raise RoomError("a sealed room can only be made by root", remedy="Run the same command as root (sudo).")
+    if not re.search(r" - cgroup2? ", Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")):
+        raise RoomError(
+            "no control groups are mounted here, and containers need them",
+            remedy="Was this started by `ip netns exec`? That hides them; `nsenter --net=/run/netns/NAME` does not.",
+        )
     ip = find_tool("ip", "iproute2")
     find_tool("nsenter", "util-linux")
     for arguments in (
