@@ -20,13 +20,14 @@ import msgspec
 from airlock.build.base_image import base_want, provide_base
 from airlock.build.image_facts import image_facts, run_check
 from airlock.build.mirror import BundleMirror
-from airlock.build.prepare import Prepared, image_wheels, prepare
+from airlock.build.prepare import Prepared, content_of, image_wheels, prepare
 from airlock.build.publish import destination
 from airlock.build.record_parts import network_part, served_part
 from airlock.build.timestamps import image_times
 from airlock.build.wheel_cache import CachedWheel, WheelCache
 from airlock.build.wheels import WheelBuilder
 from airlock.bundle.stored import StoredBundle
+from airlock.core.digest import sha256_file
 from airlock.core.errors import AirlockError, ToolError
 from airlock.core.files import exclusive
 from airlock.core.process import last_lines
@@ -114,9 +115,9 @@ async def build(bundle: StoredBundle, site: Site, request: Request, reporter: Re
             error = raised
         record = _record(bundle, build_id, trigger, started, finding, error)
         path = write_record(folder, record)
-        data = {"build": build_id, "bundle": bundle.id, "digest": bundle.digest, "state": record.state}
+        data = {"build": build_id, "bundle": bundle.id, "digest": bundle.manifest.content_digest, "state": record.state}
         images = {image.name: image.digest for image in record.images}
-        ledger.append(site.ledger, "build-end", data | {"images": images})
+        ledger.append(site.ledger, "build-end", data | {"images": images, "record": sha256_file(path)[0]})
     if error is not None:
         error.remedy = f"{error.remedy} The record is {path}.".strip()
         raise error
@@ -143,7 +144,7 @@ def _record(
         trigger=trigger,
         bundle=BundleRef(
             id=bundle.id,
-            digest=bundle.digest,
+            digest=bundle.manifest.content_digest,
             manifest=bundle.manifest_digest,
             lock=bundle.lock.digest,
             definition=bundle.lock.header.definition,
@@ -191,9 +192,7 @@ class _Build:
                     f"bundle {self._bundle.id} is for {', '.join(prepared.trees)}; this machine is {self._arch}",
                     remedy="Build on a machine of that architecture.",
                 )
-            times = image_times(
-                self._bundle.lock, self._arch, lambda found: self._bundle.content(found.sha256, found.file)
-            )
+            times = image_times(self._bundle.lock, self._arch, content_of(self._bundle))
             began = time.monotonic()
             async with SealedRoom.open(
                 self._build_id, self._site.state / "room", mirror=self._mirror, reporter=self._reporter
@@ -329,7 +328,7 @@ async def _engine_facts(room: SealedRoom) -> dict[str, str]:
     result = await room.engine.podman(
         "info", "--format", "{{.Version.Version}} {{.Store.GraphDriverName}} {{.Host.OCIRuntime.Name}}", check=True
     )
-    version, driver, runtime = (result.stdout.decode().split() + ["", "", ""])[:3]
+    version, driver, runtime = result.stdout.decode().split()
     runc = await room.engine.tool("runc", "--version")
     if runc.returncode != 0:
         raise ToolError(

@@ -72,9 +72,10 @@ class BundleMirror:
 
     def _content(self, sha256: str, file: str) -> MirrorFile | None:
         size = self._artifacts.get(sha256)
-        if size is None:
+        path = self._bundle.content(sha256, file)
+        if size is None or path is None:
             return None
-        return MirrorFile(content=self._bundle.content(sha256, file), size=size, sha256=sha256)
+        return MirrorFile(content=path, size=size, sha256=sha256)
 
     def _wheel(self, key: str, file: str) -> MirrorFile | None:
         for wheels in self._offered.values():

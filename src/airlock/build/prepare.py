@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -60,7 +61,7 @@ async def prepare(bundle: StoredBundle, cache: Path, work: Path, reporter: Repor
     if gaps:
         _refuse(bundle, gaps)
     reporter.say("Kolla's environment, from the bundle's wheels")
-    python = await tools_environment(lock, bundle.content, cache / "kolla")
+    python = await tools_environment(lock, content_of(bundle), cache / "kolla")
     environment = KollaEnvironment(python)
     reporter.say("rendering, and proving it against the lock")
     expected, _, sealed = expectation(environment, loaded, lock, required_tools(loaded), work)
@@ -71,14 +72,23 @@ async def prepare(bundle: StoredBundle, cache: Path, work: Path, reporter: Repor
     return Prepared(loaded, environment, sealed, lists)
 
 
+def content_of(bundle: StoredBundle) -> Callable[[Artifact], Path]:
+    """Where an artifact of the bundle's own lock lies."""
+
+    def find(artifact: Artifact) -> Path:
+        path = bundle.content(artifact.sha256, artifact.file)
+        assert path is not None, "an artifact of the lock is content"
+        return path
+
+    return find
+
+
 def _absent(bundle: StoredBundle, artifact: Artifact) -> Gap | None:
-    path = bundle.content(artifact.sha256, artifact.file)
     try:
-        size = path.stat().st_size
+        if content_of(bundle)(artifact).stat().st_size == artifact.size:
+            return None
     except OSError:
-        size = -1
-    if size == artifact.size:
-        return None
+        pass
     return Gap(f"bundle {bundle.id}", f"{artifact.id} is not whole in the store", "Import the bundle again.")
 
 

@@ -61,6 +61,8 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
         as_json = bool(kwargs.get("as_json"))
         try:
             return function(*args, **kwargs)
+        except typer.Exit:
+            raise
         except AirlockError as error:
             show_error(error, as_json)
             raise typer.Exit(error.exit_code) from None

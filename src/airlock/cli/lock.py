@@ -21,7 +21,7 @@ from airlock.core.errors import DifferenceError
 from airlock.core.files import exclusive
 from airlock.core.settings import load_factory
 from airlock.definition.load import load_definition
-from airlock.evidence.ledger import Ledger
+from airlock.evidence import ledger
 from airlock.lock.files import load_lock, save_lock
 from airlock.lock.model import Lock
 from airlock.lock.resolve import check_lock, resolve_lock
@@ -58,9 +58,8 @@ def lock(
     with exclusive(place.state / "factory.lock", "the factory"):
         made = asyncio.run(resolve_lock(loaded, place, told))
         save_lock(loaded.lock_path, made)
-        Ledger(place.ledger).append(
-            "lock", {"definition": loaded.digest, "lock": made.digest, "release": made.header.release}
-        )
+        data = {"definition": loaded.digest, "lock": made.digest, "release": made.header.release}
+        ledger.append(place.ledger, "lock", data)
     answer(as_json, _summary(made, loaded.lock_path.name), _lines(made))
 
 

@@ -138,7 +138,9 @@ async def publish(
     tls = "true" if verify_tls else "false"
     secret = ["--authfile", str(authfile)] if authfile else []
     digest_file = paths.temporary / f"{hashlib.sha256(destination.encode()).hexdigest()[:16]}.digest"
+    # Level 1 takes half the time of the default and a tenth more room; the uncompressed layers are the same.
     arguments = ["copy", "--quiet", *secret, f"--dest-tls-verify={tls}", f"--digestfile={digest_file}"]
+    arguments += ["--dest-compress-level=1"]
     copied = await asyncio.to_thread(
         run, [*skopeo, *arguments, paths.storage(name), destination], env=paths.environment
     )

@@ -46,7 +46,7 @@ class BundleRef(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True, order=True):
-    """An installed package: ``kind`` is ``dpkg`` or ``pip``; ``sha256`` of the file it came from where that is known."""
+    """An installed package: ``kind`` is ``dpkg`` or ``pip``; ``sha256`` of its file where that is known."""
 
     kind: str
     name: str

@@ -78,7 +78,7 @@ def gap_text(image: str, command: Command) -> str:
 
 
 def archive_sections(sources: Iterable[SourceWant]) -> dict[str, list[str]]:
-    """Archive in the build context → the sections of kolla-build.conf that fill it (see kolla-build's ``BuildTask``)."""
+    """Archive in the build context → the sections of kolla-build.conf that fill it (Kolla's ``BuildTask``)."""
     found: dict[str, list[str]] = {}
     for source in sources:
         archive = f"{source.section}-archive" if source.role == "source" else _ARCHIVES[source.role]

@@ -1,12 +1,14 @@
 """``lock``: from a definition to a lock. The one place where the resolvers meet.
 
-Everything that is asked of an upstream goes through the witness, so that ``check_lock`` can solve again offline and must
-get the same bytes.
+Everything that is asked of an upstream goes through the witness, so that ``check_lock`` can solve again offline and
+must get the same bytes.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,10 +16,11 @@ import msgspec
 
 from airlock.core.canonical import canonical
 from airlock.core.errors import ResolutionError
+from airlock.core.process import find_tool, run
 from airlock.core.progress import Reporter
 from airlock.core.settings import Factory
 from airlock.definition.model import DEBIAN_ARCHITECTURES, LoadedDefinition
-from airlock.fetch.upstreams import addresses
+from airlock.fetch.upstreams import KEPT, addresses
 from airlock.fetch.witness import Witness
 from airlock.kolla.environment import KollaEnvironment
 from airlock.lock.apt_images import resolve_apt
@@ -25,23 +28,26 @@ from airlock.lock.apt_resolver import AptResolver
 from airlock.lock.gather import Gathered, gather, image_lines, render_sealed, sealed_sources
 from airlock.lock.indexes import STANZAS, AptIndexes
 from airlock.lock.model import Artifact, Demand, Image, Lock, make_lock
-from airlock.lock.python_images import PythonImages
+from airlock.lock.python_chain import PythonChain
+from airlock.lock.python_files import GLIBC
+from airlock.lock.python_resolver import PythonResolver
 from airlock.lock.sources import resolve_sources
-from airlock.lock.tools import kolla_environment, resolve_tools
+from airlock.lock.tools import resolve_tools, tools_environment
 from airlock.store.pool import Pool
-
-UPSTREAMS = "upstreams"
-"""Kept name of the addresses that Kolla's own files gave: {name: address}; ``refresh`` needs no Kolla then."""
 
 
 class _Parts(msgspec.Struct):
     """What has been resolved so far."""
 
-    images: list[Image] = []
-    demands: list[Demand] = []
-    artifacts: list[Artifact] = []
+    images: list[Image]
+    demands: list[Demand]
+    artifacts: list[Artifact]
+    apt: AptIndexes
+    upstreams: dict[str, str]
+    kolla: dict[str, str]
 
     def add(self, demands: list[Demand], artifacts: list[Artifact]) -> None:
+        """Take over a resolver's answers."""
         self.demands += demands
         self.artifacts += artifacts
 
@@ -57,13 +63,16 @@ async def resolve_lock(loaded: LoadedDefinition, factory: Factory, reporter: Rep
     with TemporaryDirectory(prefix="airlock-lock-") as name:
         work = Path(name)
         async with Witness.record(pool, known, factory.settings.fetch, socket=work / "witness.sock") as witness:
-            parts, kolla = await _resolve(loaded, factory, witness, pool, work, reporter)
+            parts = await _Solver(loaded, factory, witness, pool, work, reporter).solve()
             transcript = pool.add_bytes(witness.transcript())
-    return _lock(loaded, parts, kolla, transcript)
+    return _lock(loaded, parts, transcript)
 
 
 async def check_lock(loaded: LoadedDefinition, factory: Factory, lock: Lock, reporter: Reporter) -> list[str]:
-    """Solve again, offline, against what the lock was solved against; returns how the result differs (nothing: same bytes).
+    """Solve again, offline, against what the lock was solved against.
+
+    Returns:
+        How the result differs; nothing when the bytes are the same.
 
     Raises:
         IntegrityError: what the lock was solved against is not whole in the pool.
@@ -72,90 +81,130 @@ async def check_lock(loaded: LoadedDefinition, factory: Factory, lock: Lock, rep
     with TemporaryDirectory(prefix="airlock-check-") as name:
         work = Path(name)
         async with Witness.replay(pool, lock.header.witness, socket=work / "witness.sock") as witness:
-            parts, kolla = await _resolve(loaded, factory, witness, pool, work, reporter)
-            missing = [
-                f"asked for {question}, which was not asked when the lock was made" for question in witness.unanswered
+            parts = await _Solver(loaded, factory, witness, pool, work, reporter).solve()
+            new = [
+                f"asks for {question}, which was not asked when the lock was made" for question in witness.unanswered
             ]
-    again = _lock(loaded, parts, kolla, lock.header.witness).to_bytes()
-    return missing + differences(lock.to_bytes(), again)
+    return new + differences(lock.to_bytes(), _lock(loaded, parts, lock.header.witness).to_bytes())
 
 
 def differences(old: bytes, new: bytes) -> list[str]:
     """Lines that are in one lock alone, as a diff shows them."""
     before, after = old.decode().splitlines(), new.decode().splitlines()
-    return [f"- {line}" for line in before if line not in set(after)] + [
-        f"+ {line}" for line in after if line not in set(before)
-    ]
+    gone, come = set(before) - set(after), set(after) - set(before)
+    return [f"- {line}" for line in before if line in gone] + [f"+ {line}" for line in after if line in come]
 
 
-def _lock(loaded: LoadedDefinition, parts: _Parts, kolla: Mapping[str, str], transcript: str) -> Lock:
+def solver_versions() -> dict[str, str]:
+    """The solvers of this machine: the same bytes are promised only where these are the same."""
+    words = run([find_tool("apt-get", "apt"), "--version"], check=True).stdout.decode().split()
+    return {"apt": words[1], "uv": version("uv")}
+
+
+def _lock(loaded: LoadedDefinition, parts: _Parts, transcript: str) -> Lock:
     return make_lock(
         release=loaded.definition.name,
         definition=loaded.digest,
-        kolla=dict(kolla),
+        kolla=parts.kolla,
         witness=transcript,
-        requires={},
+        requires=solver_versions(),
         images=parts.images,
         demands=parts.demands,
         artifacts=parts.artifacts,
     )
 
 
-async def _resolve(
-    loaded: LoadedDefinition, factory: Factory, witness: Witness, pool: Pool, work: Path, reporter: Reporter
-) -> tuple[_Parts, dict[str, str]]:
-    parts = _Parts([], [], [])
-    reporter.say("tools: Kolla, the engine's client and Airlock itself")
-    tools = await resolve_tools(loaded, witness, pool, factory, work)
-    parts.add(tools.demands, tools.artifacts)
-    python = await kolla_environment(tools, pool, factory.cache / "kolla")
-    environment = KollaEnvironment(python)
-    stanzas: dict[str, str] = {}
-    releases: dict[str, dict[str, str]] = {}
-    sources = []
-    upstreams: dict[str, str] = {}
-    for arch in loaded.definition.base.architectures:
-        reporter.say(f"{arch}: rendering Kolla and reading its Dockerfiles")
-        gathered = gather(environment, loaded, arch, work)
-        upstreams |= gathered.tree.upstreams
-        for name, address in gathered.tree.upstreams.items():
-            if name not in factory.settings.upstreams:
-                witness.add_upstream(name, address)
-        resolver = _apt_resolver(gathered, factory, witness, work)
-        resolver.update()
-        sources = list(resolver.sources)
-        releases |= resolver.releases
-        plans = resolve_apt(gathered, resolver, reporter)
-        for result in plans.values():
-            parts.add(result.demands, result.artifacts)
-            stanzas |= result.stanzas
-        found = await resolve_sources(loaded, gathered, witness, pool)
-        parts.add(found.demands, found.artifacts)
-        images = PythonImages(loaded, gathered, witness, pool, found, work / f"python-{arch}")
-        for image in gathered.tree.images:
-            result = await images.resolve(image.name, plans[image.name].state, reporter)
-            parts.add(result.demands, result.artifacts)
+class _Solver:
+    """One solving of a definition, recorded or replayed."""
+
+    def __init__(
+        self,
+        loaded: LoadedDefinition,
+        factory: Factory,
+        witness: Witness,
+        pool: Pool,
+        work: Path,
+        reporter: Reporter,
+    ) -> None:
+        self._loaded, self._factory, self._witness = loaded, factory, witness
+        self._pool, self._work, self._reporter = pool, work, reporter
+
+    async def solve(self) -> _Parts:
+        """Everything: tools, then architecture by architecture."""
+        self._reporter.say("tools: Kolla, the engine's client, Airlock itself")
+        tools = await resolve_tools(self._loaded, self._witness, self._pool, self._socket, self._work)
+        parts = _Parts([], list(tools.demands), list(tools.artifacts), AptIndexes({}, {}, []), {}, tools.kolla)
+        content = {artifact.sha256: self._pool.path(artifact.sha256) for artifact in tools.artifacts}
+        python = await tools_environment(
+            tools.artifacts, lambda found: content[found.sha256], self._factory.cache / "kolla"
+        )
+        environment = KollaEnvironment(python)
+        for arch in self._loaded.definition.base.architectures:
+            await self._architecture(environment, arch, parts)
+        self._witness.keep(KEPT, canonical(parts.upstreams))
+        self._witness.keep(STANZAS, canonical(parts.apt))
+        return parts
+
+    @property
+    def _socket(self) -> Path:
+        return self._work / "witness.sock"
+
+    async def _architecture(self, environment: KollaEnvironment, arch: str, parts: _Parts) -> None:
+        definition = self._loaded.definition
+        self._reporter.say(f"{arch}: rendering Kolla and reading its Dockerfiles")
+        gathered = await asyncio.to_thread(gather, environment, self._loaded, arch, self._work)
+        self._meet(gathered.tree.upstreams, parts)
+        found = await resolve_sources(self._loaded, gathered, self._witness, self._pool)
+        parts.add(list(found.demands), list(found.artifacts))
+        resolver = self._apt_resolver(gathered)
+        await asyncio.to_thread(resolver.update)
+        plans = await asyncio.to_thread(resolve_apt, gathered, resolver, self._reporter)
+        for plan in plans.values():
+            parts.add(plan.demands, plan.artifacts)
+            parts.apt.stanzas.update(plan.stanzas)
+        parts.apt.releases.update(resolver.releases)
+        parts.apt.sources[:] = resolver.sources
+        python = PythonResolver(
+            witness=self._witness,
+            socket=self._socket,
+            pool=self._pool,
+            constraints=self._loaded.files[definition.sources.constraints].decode(),
+            pins=definition.python.pins,
+            build_pins=definition.python.build_pins,
+            arch=arch,
+            glibc=GLIBC[definition.base.release],
+            work=self._work / f"python-{arch}",
+        )
+        chain = PythonChain(gathered, plans, found.archives, python, self._witness, self._pool)
+        with self._reporter.task(f"{arch}: Python packages", len(gathered.tree.images), unit="items") as task:
+            for image in gathered.tree.images:
+                parts.add(*await chain.resolve(image.name, image.parent))
+                task.advance(1)
         parts.demands += [demand for demand in gathered.demands if demand.kind == "vendor-repository"]
-        answers = sealed_sources(found.demands, {artifact.id: artifact for artifact in found.artifacts})
-        sealed = render_sealed(environment, loaded, arch, work, answers)
-        parts.images += image_lines(gathered, sealed, loaded.definition.base.distribution)
+        by_id = {artifact.id: artifact for artifact in found.artifacts}
+        answers = sealed_sources(found.demands, by_id)
+        sealed = await asyncio.to_thread(render_sealed, environment, self._loaded, arch, self._work, answers)
+        parts.images += image_lines(gathered, sealed, definition.base.distribution)
         _all_answered(gathered, parts)
-    witness.keep(UPSTREAMS, canonical(upstreams))
-    witness.keep(STANZAS, canonical(AptIndexes(stanzas, releases, sources)))
-    return parts, tools.kolla
 
+    def _meet(self, upstreams: Mapping[str, str], parts: _Parts) -> None:
+        """Upstreams that Kolla's own files name, where the settings name none."""
+        parts.upstreams |= upstreams
+        for name, address in upstreams.items():
+            if name not in self._factory.settings.upstreams:
+                self._witness.add_upstream(name, address)
 
-def _apt_resolver(gathered: Gathered, factory: Factory, witness: Witness, work: Path) -> AptResolver:
-    settings = factory.settings.apt
-    default = f"/usr/share/keyrings/{gathered.distribution}-archive-keyring.gpg"
-    return AptResolver(
-        root=work / f"apt-{gathered.arch}",
-        sources=gathered.apt_sources,
-        addresses=witness.url,
-        keyrings=[Path(name) for name in settings.keyrings or [default]],
-        debian_arch=DEBIAN_ARCHITECTURES[gathered.arch],
-        check_valid_until=settings.check_valid_until,
-    )
+    def _apt_resolver(self, gathered: Gathered) -> AptResolver:
+        settings = self._factory.settings.apt
+        default = f"/usr/share/keyrings/{gathered.distribution}-archive-keyring.gpg"
+        return AptResolver(
+            root=self._work / f"apt-{gathered.arch}",
+            sources=gathered.apt_sources,
+            addresses=self._witness.url,
+            keyrings=[Path(name) for name in settings.keyrings or [default]],
+            debian_arch=DEBIAN_ARCHITECTURES[gathered.arch],
+            check_valid_until=settings.check_valid_until,
+        )
 
 
 def _all_answered(gathered: Gathered, parts: _Parts) -> None:

@@ -1,0 +1,117 @@
+"""The pip commands of every image of an architecture, followed down the tree of parents on what apt left."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from airlock.core.errors import ResolutionError
+from airlock.fetch.witness import Witness
+from airlock.lock.apt_python import fetch_debs, python_debs, python_dists
+from airlock.lock.apt_resolver import AptResult
+from airlock.lock.apt_state import AptState
+from airlock.lock.gather import Gathered
+from airlock.lock.model import Artifact, Demand
+from airlock.lock.python_images import NewVenv, PipLines
+from airlock.lock.python_model import PipLine, PythonState, SourceTree
+from airlock.lock.python_resolver import PythonResolver
+from airlock.store.pool import Pool
+
+# Debian's python3-venv gives a new environment these packages' wheels (README.Debian of python3.11).
+_ENSUREPIP = {"pip": "python3-pip-whl", "setuptools": "python3-setuptools-whl"}
+
+
+class PythonChain:
+    """Resolves images one after the other, parents first.
+
+    Args:
+        gathered: the readings.
+        plans: image → what apt does there.
+        archives: section of kolla-build.conf → the locked archive.
+        resolver: for this architecture.
+    """
+
+    def __init__(
+        self,
+        gathered: Gathered,
+        plans: Mapping[str, AptResult],
+        archives: Mapping[str, SourceTree],
+        resolver: PythonResolver,
+        witness: Witness,
+        pool: Pool,
+    ) -> None:
+        self._gathered, self._plans, self._resolver = gathered, plans, resolver
+        self._lines = PipLines(gathered, archives)
+        self._witness, self._pool = witness, pool
+        self._states: dict[str, PythonState] = {}
+        self._debs = {found.id: found for plan in plans.values() for found in plan.artifacts}
+        self._stanzas = {ident: text for plan in plans.values() for ident, text in plan.stanzas.items()}
+        self._dists: dict[str, dict[str, str]] = {}
+
+    async def resolve(self, image: str, parent: str) -> tuple[list[Demand], list[Artifact]]:
+        """Demands and artifacts of one image's pip commands.
+
+        Raises:
+            ResolutionError, UnclassifiedError, UpstreamError: see the resolver and ``PipLines``.
+        """
+        state = self._states.get(parent, PythonState())
+        demands: list[Demand] = []
+        artifacts: list[Artifact] = []
+        apt = self._plans[image].state
+        pending: list[PipLine] = []
+
+        async def settle() -> None:
+            nonlocal state
+            if pending:
+                version = interpreter_version(apt, self._gathered.tree.python_version, image)
+                system = await self._system(apt)
+                found = await self._resolver.resolve(image, pending, state, python_version=version, system=system)
+                demands.extend(found.demands)
+                artifacts.extend(found.artifacts)
+                state = found.state
+                pending.clear()
+
+        for step in self._lines.steps(image):
+            if isinstance(step, NewVenv):
+                await settle()
+                state = state.with_venv(step.path, ensurepip_versions(apt))
+            else:
+                pending.append(step)
+        await settle()
+        self._states[image] = state
+        return demands, artifacts
+
+    async def _system(self, apt: AptState) -> dict[str, str]:
+        """What apt's packages have in dist-packages; each .deb is read once."""
+        installed = [self._debs[ident] for ident in apt.artifacts]
+        found: dict[str, str] = {}
+        for deb in python_debs(installed, self._stanzas):
+            if deb.id not in self._dists:
+                await fetch_debs([deb], self._witness, self._pool)
+                self._dists[deb.id] = python_dists([deb], self._pool)
+            found |= self._dists[deb.id]
+        return found
+
+
+def interpreter_version(apt: AptState, minor: str, image: str) -> str:
+    """Full version of the image's Python (``3.11.2``), from the package that holds it.
+
+    Raises:
+        ResolutionError: no package of that Python is installed.
+    """
+    versions = apt.versions
+    version = versions.get(f"python{minor}-minimal") or versions.get(f"python{minor}")
+    if version is None:
+        raise ResolutionError(f"image {image} runs pip, but no package installs python{minor}")
+    return _upstream(version)
+
+
+def ensurepip_versions(apt: AptState) -> dict[str, str]:
+    """What a new virtual environment holds: project → version."""
+    versions = apt.versions
+    return {project: _upstream(versions[deb]) for project, deb in _ENSUREPIP.items() if deb in versions}
+
+
+def _upstream(version: str) -> str:
+    """``3.11.2-6+deb12u6`` → ``3.11.2``; ``23.0.1+dfsg-1`` → ``23.0.1`` (deb-version(7))."""
+    return re.split(r"[-+~]", version.rpartition(":")[2], maxsplit=1)[0]
