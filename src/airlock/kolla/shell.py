@@ -5,6 +5,7 @@ Posix is the language: it is what ``/bin/sh`` is on Debian and Ubuntu, and it re
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sysconfig
 from collections.abc import Iterable
@@ -20,8 +21,11 @@ from airlock.core.process import find_tool, run
 
 Node = dict[str, Any]
 
-MAX_SCRIPT = 1 << 20
+MAX_SCRIPT = 1 << 18
+MAX_OPERATORS = 500
 TIMEOUT = 30.0
+
+_OPERATORS = re.compile(r"&&|\|\||[&|;({\n]")
 
 
 class ShellSyntaxError(Exception):
@@ -35,6 +39,11 @@ def _shfmt() -> str:
         if candidate.is_file():
             return str(candidate)
     return find_tool("shfmt", "shfmt")
+
+
+def _bounded(script: str) -> bool:
+    """The tree's size grows with the square of its depth: every level is indented. Kolla's longest has 180."""
+    return len(script) <= MAX_SCRIPT and len(_OPERATORS.findall(script)) <= MAX_OPERATORS
 
 
 @lru_cache(maxsize=4096)
@@ -56,11 +65,11 @@ def parse(script: str) -> Node:
     """The ``File`` node of a script, in ``shfmt --to-json``'s form (empty fields are left out, offsets are bytes).
 
     Raises:
-        ShellSyntaxError: not posix shell, or larger than 1 MiB.
+        ShellSyntaxError: not posix shell, larger than 256 KiB, or of more than 500 operators and brackets.
         ToolError: shfmt is missing or breaks.
     """
-    if len(script) > MAX_SCRIPT:
-        raise ShellSyntaxError("the script is larger than 1 MiB")
+    if not _bounded(script):
+        raise ShellSyntaxError(f"larger than {MAX_SCRIPT >> 10} KiB, or more than {MAX_OPERATORS} operators")
     tree = _tree(script)
     if isinstance(tree, str):
         raise ShellSyntaxError(tree)
@@ -71,4 +80,4 @@ def parse(script: str) -> Node:
 def prepare(scripts: Iterable[str], workers: int = 4) -> None:
     """Have many scripts parsed side by side, so that a later ``parse`` of each is at once."""
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(_tree, {script for script in scripts if len(script) <= MAX_SCRIPT}))
+        list(pool.map(_tree, {script for script in scripts if _bounded(script)}))

@@ -17,6 +17,7 @@ from airlock.kolla.reading.model import (
     EditAt,
     FileAt,
     FileRef,
+    GoneRef,
     ImageState,
     Link,
     RefusalError,
@@ -182,9 +183,13 @@ class FileSystem:
 
     def note(self, path: str, ref: FileRef) -> None:
         """Remember what is at ``path`` now."""
-        self.written[path] = None
+        if isinstance(ref, GoneRef):
+            # Only what is surely gone; a pattern may have matched or not.
+            self.written = {one: None for one in self.written if not is_below(one, path)}
+        else:
+            self.written[path] = None
         self.files.append(FileAt(path, ref))
-        self.edits = [entry for entry in self.edits if entry.path != path]
+        self.edits = [entry for entry in self.edits if not is_below(entry.path, path)]
 
     def add_link(self, path: str, target: str) -> None:
         """Remember a symbolic link; a relative target is relative to the folder of ``path``."""

@@ -145,17 +145,21 @@ def _remove(call: Call, text: str) -> Kind:
     for path in absolute(text, call.shell):
         for name in [name for name, shim in call.fs.shims.items() if may_overlap(path, shim)]:
             del call.fs.shims[name]
-        try:
-            rule = call.fs.place(call.fs.follow(path), "remove")
-        except RefusalError:
-            continue
-        if rule.kind == "network-config":
+        if _configures(call, path):
             kind = "network-config"
-        if kind == "network-config" or call.fs.at(path) is not None:
+        written = any(may_overlap(path, one) for one in call.fs.written)
+        if kind == "network-config" or written:
             gone = TextRef(call.image, None) if call.condition else GoneRef(call.image)
             call.fs.note(path, gone)
             call.writes.append(path)
     return kind
+
+
+def _configures(call: Call, path: str) -> bool:
+    try:
+        return call.fs.place(call.fs.follow(path), "remove").kind == "network-config"
+    except RefusalError:
+        return False
 
 
 def remove(call: Call) -> Verdict:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from airlock.kolla.reading.filesystem import is_below, normalise
-from airlock.kolla.reading.model import EditAt, FileAt, FileRef, ImageState, Link, SourceRef
+from airlock.kolla.reading.model import EditAt, FileAt, FileRef, GoneRef, ImageState, Link, SourceRef
 
 
 def resolve_path(state: ImageState, path: str) -> FileRef | None:
@@ -51,6 +51,8 @@ def _follow(links: Sequence[Link], path: str) -> list[str]:
 def _at(files: Sequence[FileAt], path: str) -> list[FileRef]:
     refs: list[FileRef] = []
     for entry in reversed(files):
+        if isinstance(entry.ref, GoneRef) and is_below(path, entry.path):
+            return refs or ([entry.ref] if entry.path == path else [])
         if entry.path == path and not isinstance(entry.ref, SourceRef):
             return refs or [entry.ref]
         if isinstance(entry.ref, SourceRef) and is_below(path, entry.path):

@@ -157,7 +157,7 @@ class Walk:
         raise RefusalError(f"a {kind}", "Write it without functions, arithmetic and the like.")
 
     def _text(self, statements: Sequence[Node]) -> str:
-        return "; ".join(self.source(statement) for statement in statements)
+        return "; ".join(self.source(statement).rstrip("; ") for statement in statements)
 
     def _binary(self, command: Node, shell: Shell) -> Outcome:
         keys(command, "Op", "OpPos", "X", "Y")
@@ -216,10 +216,11 @@ class Walk:
                 shell = joined
             else:
                 raise RefusalError("a loop whose variables keep changing")
+            self.quiet = quiet
+            after = self._conditional(condition, statements, shell.copy()).after
         finally:
             self.quiet = quiet
             self.loops -= 1
-        after = self._conditional(condition, statements, shell.copy()).after
         joined = shell.join(after)
         return Outcome(joined, joined)
 
