@@ -76,24 +76,23 @@ def show(path: str) -> str:
 
 
 def walk(folder: Path, findings: Findings) -> dict[str, int]:
-    """Regular files below ``folder``: relative path → size. All else (links, special files, unsafe names, empty or too
-    deeply nested folders) becomes findings.
+    """Regular files below ``folder``: relative path → size. All else (links, special files, unsafe names, too deeply
+    nested folders) becomes findings.
 
     Raises:
-        IntegrityError: more files than a bundle may have.
+        IntegrityError: more files and folders than a bundle may have.
     """
     sizes: dict[str, int] = {}
-    waiting = [""]
+    waiting, folders = [""], 0
     while waiting:
         prefix = waiting.pop()
+        folders += 1
         try:
             with os.scandir(folder / prefix) as entries:
                 found = list(entries)
         except OSError as error:
             findings.add("unreadable", prefix, error.strerror or "")
             continue
-        if not found and prefix:
-            findings.add("unexpected", prefix, "empty folder")
         for entry in found:
             path = prefix + entry.name
             if reason := _unfit(path, entry):
@@ -102,8 +101,8 @@ def walk(folder: Path, findings: Findings) -> dict[str, int]:
                 waiting.append(path + "/")
             else:
                 sizes[path] = entry.stat(follow_symlinks=False).st_size
-        if len(sizes) + len(waiting) > MAX_FILES:
-            raise IntegrityError(f"{folder} holds more than {MAX_FILES} files")
+        if len(sizes) + len(waiting) + folders > 2 * MAX_FILES:
+            raise IntegrityError(f"{folder} holds more than {2 * MAX_FILES} files and folders")
     return sizes
 
 
@@ -141,8 +140,8 @@ def read_plain(path: Path, limit: int) -> bytes:
         IntegrityError: it is larger.
     """
     with os.fdopen(open_plain(path), "rb") as stream:
-        data = stream.read(limit + 1)
-    if len(data) > limit:
+        data = stream.read(limit + 1) if os.fstat(stream.fileno()).st_size <= limit else None
+    if data is None or len(data) > limit:
         raise IntegrityError(f"{path} is larger than {limit >> 20} MiB, which no bundle's is")
     return data
 

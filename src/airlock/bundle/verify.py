@@ -161,13 +161,15 @@ def _lock(data: bytes, manifest: Manifest, content: tuple[FileEntry, ...], findi
         try:
             names.check_component(artifact.file)
         except IntegrityError:
-            findings.add("inconsistent", names.LOCK, f"{artifact.id} has the unsafe file name {show(artifact.file)!r}")
+            findings.add("inconsistent", names.LOCK, f"{show(artifact.id)} has the unsafe file name {artifact.file!r}")
             continue
         entry = held.get(artifact.sha256)
         if entry is None:
-            findings.add("missing", content_entry(artifact).path, f"{artifact.id}, which {names.CONTENT} does not name")
+            findings.add(
+                "missing", content_entry(artifact).path, f"{show(artifact.id)}, which {names.CONTENT} does not name"
+            )
         elif entry.size != artifact.size:
-            findings.add("inconsistent", entry.path, f"{artifact.id} has {artifact.size} bytes in the lock")
+            findings.add("inconsistent", entry.path, f"{show(artifact.id)} has {artifact.size} bytes in the lock")
     for sha256 in held.keys() - {artifact.sha256 for artifact in lock.artifacts}:
         findings.add("inconsistent", held[sha256].path, "no artifact of the lock")
     return lock
