@@ -1,0 +1,303 @@
+"""Sources and plugins of images: released sdists, branch tarballs, third-party archives, and `requirements`, made here.
+
+docs/ecosystems/sources.md says which section takes which.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
+from packaging.version import InvalidVersion, Version
+
+from airlock.core.errors import DefinitionError, GoneError, IntegrityError, ResolutionError
+from airlock.core.paths import safe_component
+from airlock.definition.model import DEBIAN_ARCHITECTURES, LoadedDefinition
+from airlock.fetch.simple import ProjectFile
+from airlock.fetch.upstreams import PYPI
+from airlock.fetch.witness import Witness
+from airlock.kolla.environment import SourceWant
+from airlock.kolla.render import OPENDEV
+from airlock.lock.gather import Gathered
+from airlock.lock.model import Artifact, Demand, artifact_id
+from airlock.lock.python_files import is_sdist, project_artifact
+from airlock.lock.python_model import SourceTree
+from airlock.lock.sources_fetch import fetch
+from airlock.store.pool import Pool
+
+REQUIREMENTS = "requirements"
+"""The project whose archive is made from the definition's constraints: it is on no package index."""
+
+# Where a project's name on the package index is not that of its repository (setup.cfg of each).
+_INDEX_NAMES = {"heat": "openstack-heat", "placement": "openstack-placement", "watcher": "python-watcher"}
+
+
+class SourcesResult(msgspec.Struct, frozen=True):
+    """Sources of one architecture.
+
+    Attributes:
+        demands: one an image, line and section, answered.
+        archives: section of kolla-build.conf → the archive as a tree that pip may install.
+        upstreams: name → address of third parties that Kolla's configuration names (``refresh`` needs them).
+    """
+
+    demands: tuple[Demand, ...]
+    artifacts: tuple[Artifact, ...]
+    archives: dict[str, SourceTree]
+    upstreams: dict[str, str]
+
+
+async def resolve_sources(loaded: LoadedDefinition, gathered: Gathered, witness: Witness, pool: Pool) -> SourcesResult:
+    """Answer every ``source`` demand of an architecture.
+
+    Raises:
+        ResolutionError: a section has neither a release nor a branch archive that can be taken; names it.
+        DefinitionError: a specifier in the definition is none.
+        IntegrityError: an archive is not what Kolla declares.
+        UpstreamError: an upstream fails.
+    """
+    wants = {want.section: want for image in gathered.tree.images for want in image.sources}
+    asked = [demand for demand in gathered.demands if demand.kind == "source"]
+    resolver = SourceResolver(loaded, gathered.arch, gathered.tree.upstreams.get(OPENDEV, ""), witness, pool)
+    answers: dict[str, tuple[Artifact, SourceTree]] = {}
+    for demand in asked:
+        if demand.spec not in answers:
+            answers[demand.spec] = await resolver.resolve(wants[demand.spec], demand.where)
+    return SourcesResult(
+        demands=tuple(msgspec.structs.replace(one, artifacts=(answers[one.spec][0].id,)) for one in asked),
+        artifacts=tuple({found.id: found for found, _ in answers.values()}.values()),
+        archives={section: tree for section, (_, tree) in answers.items()},
+        upstreams=resolver.upstreams,
+    )
+
+
+class SourceResolver:
+    """Answers sections of kolla-build.conf for one architecture.
+
+    Args:
+        tarballs: Kolla's ``tarballs_base``, the address of the upstream ``opendev``.
+    """
+
+    def __init__(self, loaded: LoadedDefinition, arch: str, tarballs: str, witness: Witness, pool: Pool) -> None:
+        self._definition = loaded.definition
+        self._constraints = loaded.files[loaded.definition.sources.constraints].decode("utf-8")
+        self._arch, self._tarballs = arch, tarballs.rstrip("/")
+        self._witness, self._pool = witness, pool
+        self.upstreams: dict[str, str] = {}
+
+    async def resolve(self, want: SourceWant, where: str) -> tuple[Artifact, SourceTree]:
+        """The archive that answers a section, and the same as something that pip may install."""
+        project = project_of(want)
+        if project == REQUIREMENTS:
+            found = self._requirements()
+        elif want.type == "url" and (want.sha256 or not self._ours(want)):
+            found = await self._third_party(want, where)
+        elif self._released(want.section):
+            found = await self._release(want, project, where)
+        elif want.type == "url":
+            found = await self._branch(want, project)
+        else:
+            raise ResolutionError(
+                f"{where}: section {want.section} takes a {want.type} source, which cannot be carried",
+                remedy=f'Take a release: "{want.section}" = "==VERSION" under [sources.release] in the definition.',
+            )
+        return found, SourceTree(found.name, found.file, self._pool.path(found.sha256), found.id)
+
+    def _ours(self, want: SourceWant) -> bool:
+        return bool(self._tarballs) and want.location.startswith(self._tarballs + "/")
+
+    def _released(self, section: str) -> bool:
+        sources = self._definition.sources
+        if section in sources.release:
+            return True
+        return sources.default == "release" and section not in sources.branch
+
+    def _requirements(self) -> Artifact:
+        """One folder, one file: the definition's constraints under the name that Dockerfiles read."""
+        release = self._definition.openstack
+        data = make_archive(f"{REQUIREMENTS}-{release}", {"upper-constraints.txt": self._constraints.encode()})
+        file = f"{REQUIREMENTS}-{release}.tar.gz"
+        sha256 = self._pool.add_bytes(data)
+        return _artifact(REQUIREMENTS, release, file, sha256, len(data), "airlock", file, "made")
+
+    async def _release(self, want: SourceWant, project: str, where: str) -> Artifact:
+        specifier = self._specifier(want, project, where)
+        name = _INDEX_NAMES.get(project, project)
+        remedy = (
+            f'Correct "{want.section}" under [sources.release] in the definition, or list the section in '
+            "[sources] branch to take its branch tarball."
+        )
+        try:
+            files = await self._witness.project(PYPI, name)
+        except GoneError:
+            raise ResolutionError(
+                f"{where}: section {want.section}: there is no project {name} on the package index", remedy=remedy
+            ) from None
+        newest = newest_sdist(files, name, specifier)
+        if newest is None:
+            raise ResolutionError(
+                f"{where}: section {want.section}: no released sdist of {name} fits {str(specifier)!r}", remedy=remedy
+            )
+        version, file = newest
+        sdist = await project_artifact(self._witness, PYPI, name, version, file)
+        await self._witness.project_file(PYPI, name, sdist.file, sdist.sha256)  # read below: pip installs it
+        return msgspec.structs.replace(sdist, id=artifact_id("source", sdist.file), kind="source")
+
+    def _specifier(self, want: SourceWant, project: str, where: str) -> SpecifierSet:
+        """What the definition says; else the pin in the constraints; else a version in Kolla's own address."""
+        text = self._definition.sources.release.get(want.section, "")
+        if not text:
+            pinned = _pin(self._constraints, project) or _stated_version(want, project)
+            text = f"=={pinned}" if pinned else ""
+        if not text:
+            raise ResolutionError(
+                f"{where}: section {want.section}: neither the definition nor the constraints name a release",
+                remedy=f'Add "{want.section}" = "==VERSION.*" under [sources.release] in the release definition.',
+            )
+        try:
+            return SpecifierSet(text)
+        except InvalidSpecifier:
+            raise DefinitionError(
+                f"[sources.release] {want.section} = {text!r} is no version specifier",
+                remedy='For example "==25.0.*" (PEP 440).',
+            ) from None
+
+    async def _branch(self, want: SourceWant, project: str) -> Artifact:
+        path = unquote(want.location.removeprefix(self._tarballs + "/"))
+        sha256, size = await fetch(self._witness, OPENDEV, path, f"section {want.section}")
+        file = safe_component(PurePosixPath(path).name)
+        version = _stem(file).removeprefix(f"{project}-")
+        return _artifact(project, version, file, sha256, size, OPENDEV, path, "first-seen")
+
+    async def _third_party(self, want: SourceWant, where: str) -> Artifact:
+        """What Kolla takes from elsewhere: an upstream of its own, named after the host."""
+        debian = DEBIAN_ARCHITECTURES[self._arch]
+        declared = want.sha256.get(debian, "").lower()
+        if want.sha256 and not declared:
+            raise ResolutionError(
+                f"{where}: section {want.section}: Kolla declares no sha256 for {debian}",
+                remedy="Leave the image out on this architecture, or set the section's sha256 in [kolla.conf].",
+            )
+        upstream, address, path = _split(want.location, self._tarballs)
+        if upstream != OPENDEV:
+            self.upstreams[upstream] = address
+            self._witness.add_upstream(upstream, address)
+        sha256, size = await fetch(self._witness, upstream, path, f"section {want.section}")
+        if declared and sha256 != declared:
+            raise IntegrityError(
+                f"section {want.section}: the upstream {upstream} serves {sha256}; Kolla declares {declared}",
+                remedy="Do not take it: ask the upstream, or set another version of the section in [kolla.conf].",
+            )
+        file = safe_component(PurePosixPath(path).name)
+        trust = "declared" if declared else "first-seen"
+        found = _artifact(project_of(want), "", file, sha256, size, upstream, path, trust)
+        if not declared or debian in file or self._arch in file:
+            return found
+        return msgspec.structs.replace(found, id=f"{found.id}#{sha256[:8]}", arch=self._arch)
+
+
+def project_of(want: SourceWant) -> str:
+    """The project of a section: the folder of its archive (``…/keystone/keystone-….tar.gz``), or its repository."""
+    path = PurePosixPath(urlsplit(want.location).path)
+    if want.type == "url" and path.name.startswith(f"{path.parent.name}-"):
+        return path.parent.name
+    return path.name.removesuffix(".git") if want.type == "git" else want.section
+
+
+def newest_sdist(files: Sequence[ProjectFile], name: str, specifier: SpecifierSet) -> tuple[str, ProjectFile] | None:
+    """(version, file) of the newest sdist that fits; yanked ones and, unless asked for, pre-releases do not."""
+    found: list[tuple[Version, str, ProjectFile]] = []
+    for file in files:
+        if file.yanked or not is_sdist(file.filename):
+            continue
+        try:
+            project, version = parse_sdist_filename(file.filename)
+        except (InvalidSdistFilename, InvalidVersion):
+            continue
+        if project == canonicalize_name(name) and specifier.contains(version):
+            found.append((version, file.filename, file))
+    if not found:
+        return None
+    version, _, file = max(found)
+    return str(version), file
+
+
+def make_archive(folder: str, files: Mapping[str, bytes]) -> bytes:
+    """A tar.gz of one folder whose bytes depend on nothing but its content: neither clock, nor user, nor zlib."""
+    tarred = io.BytesIO()
+    with tarfile.open(fileobj=tarred, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        top = tarfile.TarInfo(folder)
+        top.type, top.mode = tarfile.DIRTYPE, 0o755
+        archive.addfile(top)
+        for name, data in sorted(files.items()):
+            member = tarfile.TarInfo(f"{folder}/{name}")
+            member.size, member.mode = len(data), 0o644
+            archive.addfile(member, io.BytesIO(data))
+    return gzip.compress(tarred.getvalue(), compresslevel=0, mtime=0)
+
+
+def _artifact(
+    name: str, version: str, file: str, sha256: str, size: int, upstream: str, path: str, trust: str
+) -> Artifact:
+    return msgspec.convert(
+        {
+            "type": "artifact",
+            "id": artifact_id("source", file),
+            "kind": "source",
+            "name": name,
+            "version": version,
+            "arch": "any",
+            "file": file,
+            "sha256": sha256,
+            "size": size,
+            "upstream": upstream,
+            "path": path,
+            "trust": trust,
+        },
+        Artifact,
+    )
+
+
+def _pin(constraints: str, project: str) -> str:
+    """The version that upper-constraints pin a project to; ``===`` is how that file writes it."""
+    for line in constraints.splitlines():
+        name, sign, rest = line.partition("===")
+        if sign and canonicalize_name(name.strip()) == canonicalize_name(project):
+            return rest.partition(";")[0].strip()
+    return ""
+
+
+def _stated_version(want: SourceWant, project: str) -> str:
+    """A version that stands in Kolla's own address (``pycadf-3.1.1.tar.gz``) or is the reference of a repository."""
+    text = (
+        want.reference if want.type == "git" else _stem(PurePosixPath(want.location).name).removeprefix(f"{project}-")
+    )
+    try:
+        return str(Version(text))
+    except InvalidVersion:
+        return ""
+
+
+def _stem(file: str) -> str:
+    return re.sub(r"(\.tar\.(gz|bz2|xz)|\.tgz|\.zip)\Z", "", file)
+
+
+def _split(location: str, tarballs: str) -> tuple[str, str, str]:
+    """(upstream's name, its address, path below it) of a URL."""
+    if tarballs and location.startswith(tarballs + "/"):
+        return OPENDEV, tarballs, unquote(location.removeprefix(tarballs + "/"))
+    parts = urlsplit(location)
+    name = re.sub(r"[^a-z0-9]+", "-", parts.netloc.lower()).strip("-")
+    return (
+        name,
+        f"{parts.scheme}://{parts.netloc}",
+        unquote(parts.path.lstrip("/")) + (f"?{parts.query}" * bool(parts.query)),
+    )
