@@ -21,7 +21,7 @@ from airlock.kolla.render import RenderedTree
 from airlock.lock.gather import expectation
 from airlock.lock.model import Artifact, Lock
 from airlock.lock.proof import Gap, prove_lock
-from airlock.lock.tools import required_tools, tools_environment
+from airlock.lock.tools import required_tools, tool_artifacts, tools_environment
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -61,7 +61,7 @@ async def prepare(bundle: StoredBundle, cache: Path, work: Path, reporter: Repor
     if gaps:
         _refuse(bundle, gaps)
     reporter.say("Kolla's environment, from the bundle's wheels")
-    python = await tools_environment(lock, content_of(bundle), cache / "kolla")
+    python = await tools_environment(tool_artifacts(lock), content_of(bundle), cache / "kolla")
     environment = KollaEnvironment(python)
     reporter.say("rendering, and proving it against the lock")
     expected, _, sealed = expectation(environment, loaded, lock, required_tools(loaded), work)

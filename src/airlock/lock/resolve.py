@@ -156,6 +156,7 @@ class _Solver:
         self._meet(gathered.tree.upstreams, parts)
         found = await resolve_sources(self._loaded, gathered, self._witness, self._pool)
         parts.add(list(found.demands), list(found.artifacts))
+        parts.upstreams |= found.upstreams
         resolver = self._apt_resolver(gathered)
         await asyncio.to_thread(resolver.update)
         plans = await asyncio.to_thread(resolve_apt, gathered, resolver, self._reporter)

@@ -18,7 +18,7 @@ from airlock.lock.gather import Gathered, expectation
 from airlock.lock.indexes import build_indexes, read_indexes
 from airlock.lock.model import Lock
 from airlock.lock.proof import Gap, prove_indexes, prove_lock, prove_presence, wanted_by
-from airlock.lock.tools import required_tools, tools_environment
+from airlock.lock.tools import required_tools, tool_artifacts, tools_environment
 from airlock.store.pool import Pool
 
 
@@ -57,7 +57,9 @@ async def validate(lock: Lock, loaded: LoadedDefinition, factory: Factory, repor
             lock.artifacts, lambda found: pool.check(found.sha256, found.size), wanted_by(lock), reporter
         )
         try:
-            python = await tools_environment(lock, pool, factory.cache / "kolla")
+            content = {found.sha256: pool.path(found.sha256) for found in lock.artifacts}
+            tools = tool_artifacts(lock)
+            python = await tools_environment(tools, lambda found: content[found.sha256], factory.cache / "kolla")
         except AirlockError as error:
             gaps.append(Gap("tool", f"Kolla's environment cannot be made: {error.message}", "Run `airlock refresh`."))
             return _proof(lock, gaps)

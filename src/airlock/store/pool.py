@@ -32,7 +32,7 @@ class Pool:
         return size is None or found == size
 
     def check(self, sha256: str, size: int) -> str:
-        """Nothing if the file is there and whole, else what is wrong: ``missing``, ``wrong size``, ``wrong content``."""
+        """Nothing if the file is there and whole, else what is wrong (``missing``, ``wrong size`` …)."""
         path = self.path(sha256)
         try:
             found = path.stat().st_size
