@@ -119,6 +119,7 @@ async def test_large_answers_are_passed_on_while_they_arrive(stand, pool):
     stand.files["/big"] = BIG
     stand.hold["/big"] = asyncio.Event()
     async with (
+        asyncio.timeout(20),
         Witness.record(pool, {"x": stand.url}, FetchTable()) as witness,
         aiohttp.ClientSession() as client,
         client.get(witness.url("x") + "/big") as answer,
