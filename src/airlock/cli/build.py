@@ -43,7 +43,7 @@ def build(
         },
         [
             *(f"{image.name:<24} {image.digest}  {image.reference}" for image in record.images),
-            f"{len(record.served)} files served; packets for anywhere else: {network.refused_packets} of the build's own"
+            f"{len(record.served)} files served; packets for elsewhere: {network.refused_packets} of the build's own"
             f", {network.canary_packets} of the canary's, all refused",
             f"record {folder}/record.json",
         ],

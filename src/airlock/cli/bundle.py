@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +19,11 @@ from airlock.cli.common import (
     reporter,
     verb,
 )
+from airlock.cli.validate import require
 from airlock.core.settings import load_factory
 from airlock.definition.load import load_definition
+from airlock.lock.files import load_lock
+from airlock.lock.validate import validate
 
 MediaOption = Annotated[
     Path, typer.Option("--media", help="Where the media are mounted; the bundle is a folder there.")
@@ -33,8 +37,10 @@ def bundle(
     factory: FactoryOption = DEFAULT_FACTORY,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the bundle of a lock to the media; run again after an interruption, it goes on from there."""
-    info = make_bundle(load_factory(factory), load_definition(definition), media.absolute(), reporter(as_json))
+    """Prove a lock complete and write its bundle to the media; after an interruption, run it again."""
+    place, loaded, told = load_factory(factory), load_definition(definition), reporter(as_json)
+    require(asyncio.run(validate(load_lock(loaded.lock_path), loaded, place, told)))
+    info = make_bundle(place, loaded, media.absolute(), told)
     state = "is complete already; nothing was written" if info.already else f"written ({info.written / 1e6:,.1f} MB)"
     answer(
         as_json,

@@ -20,6 +20,8 @@ from airlock.definition.load import load_definition
 from airlock.evidence import ledger
 from airlock.lock import refresh as refreshing
 from airlock.lock.files import load_lock
+from airlock.lock.indexes import build_indexes, write_indexes
+from airlock.store.pool import Pool
 
 
 @verb
@@ -28,11 +30,12 @@ def refresh(
     factory: FactoryOption = DEFAULT_FACTORY,
     as_json: JsonOption = False,
 ) -> None:
-    """Fetch into the factory's pool exactly what the lock names, and nothing twice."""
+    """Fetch into the factory's pool exactly what the lock names, and nothing twice; write the lock's indexes."""
     lock = load_lock(load_definition(definition).lock_path)
     place = load_factory(factory)
     with exclusive(place.state / "factory.lock", "the factory"):
         result = asyncio.run(refreshing.refresh(lock, place, {}, reporter(as_json)))
+        write_indexes(build_indexes(lock, Pool(place.pool)), place.indexes / lock.digest)
         if result.fetched:
             facts = {"lock": lock.digest, "fetched": result.fetched, "bytes": result.bytes}
             ledger.append(place.ledger, "refresh", facts)
