@@ -119,6 +119,8 @@ class AptRoot:
             "Dir::State::extended_states": f"{root}/state/extended_states",
             "Dir::State::lists": f"{root}/lists",
             "Dir::Cache": f"{root}/cache",
+            # Only the cache of the lists is worth writing: the other one holds the status, which each command changes.
+            "Dir::Cache::pkgcache": "",
             "Dir::Log": f"{root}/log",
             "Dir::Bin::dpkg": "/bin/false",
             "APT::Architecture": self.debian_arch,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tarfile
 import tomllib
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -50,8 +50,31 @@ def read_build_system(archive: Path, file: str, where: str, folder: str = "") ->
     Raises:
         ResolutionError: no archive, or a pyproject.toml that PEP 518 forbids.
     """
+    return _parse(lambda: _member(archive, f"{folder}/pyproject.toml".lstrip("/")), file, where)
+
+
+def read_build_system_of_folder(folder: Path, where: str) -> BuildSystem:
+    """The same of an unpacked tree.
+
+    Raises:
+        ResolutionError: see ``read_build_system``.
+    """
+    path = folder / "pyproject.toml"
+
+    def read() -> bytes | None:
+        if not path.exists():
+            return None
+        if path.is_symlink():
+            raise ValueError("its pyproject.toml is a symbolic link")
+        _bounded(path.stat().st_size)
+        return path.read_bytes()
+
+    return _parse(read, folder.name, where)
+
+
+def _parse(read: Callable[[], bytes | None], file: str, where: str) -> BuildSystem:
     try:
-        data = _member(archive, f"{folder}/pyproject.toml".lstrip("/"))
+        data = read()
         table = tomllib.loads(data.decode("utf-8")).get("build-system") if data is not None else None
     except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, ValueError) as error:
         raise ResolutionError(f"{where}: {file} cannot be read: {error}", remedy=_REMEDY) from None
@@ -126,23 +149,9 @@ async def hook_requirements(
         wheels: (file name, place) of everything the static requirements resolve to.
         minor: version of the interpreter.
     """
-    interpreter = python_path(minor)
-    names = [f"/wheels/{name}" for name, _ in wheels]
     sdist = f"/sdist/{file}"
-    worker = "/run/airlock/worker.py"
-    outcome = await run_sandboxed(
-        [
-            *(interpreter, "-I", worker, sdist, folder, system.backend),
-            *(msgspec.json.encode(system.backend_path).decode(), *names),
-        ],
-        read_only={
-            worker: Path(python_hook_worker.__file__),
-            "/run/airlock/hooks/pyproject_hooks": Path(pyproject_hooks.__file__).parent,
-            sdist: archive,
-        }
-        | dict(zip(names, (place for _, place in wheels), strict=True)),
-        limits=_LIMITS,
-    )
+    command, bound = _worker("requires", sdist, folder, system, wheels, minor)
+    outcome = await run_sandboxed(command, read_only={**bound, sdist: archive}, limits=_LIMITS)
     if outcome.returncode != 0:
         return None
     try:
@@ -153,3 +162,47 @@ async def hook_requirements(
     except (msgspec.MsgspecError, InvalidRequirement):
         return None
     return tuple(needed)
+
+
+async def build_wheel(
+    folder: Path,
+    system: BuildSystem,
+    wheels: Sequence[tuple[str, Path]],
+    out: Path,
+    *,
+    minor: tuple[int, int],
+    environment: Mapping[str, str],
+) -> str:
+    """Build a wheel of an unpacked tree into ``out``, in the sandbox; returns the last words of the build.
+
+    Args:
+        folder: the tree; the sandbox may change it.
+        wheels: (file name, place) of everything its build requirements resolve to.
+    """
+    command, bound = _worker("wheel", "/source", "", system, wheels, minor)
+    outcome = await run_sandboxed(
+        command,
+        read_only=bound,
+        writable={"/source": folder, "/out": out},
+        environment=environment,
+        limits=_LIMITS,
+    )
+    return " ".join(outcome.stderr.decode("utf-8", "replace").split())[-600:]
+
+
+def _worker(
+    what: str,
+    source: str,
+    folder: str,
+    system: BuildSystem,
+    wheels: Sequence[tuple[str, Path]],
+    minor: tuple[int, int],
+) -> tuple[list[str], dict[str, Path]]:
+    """Command line of the worker in the sandbox, and what must be bound for it."""
+    worker = "/run/airlock/worker.py"
+    inside = {f"/wheels/{name}": place for name, place in wheels}
+    path = msgspec.json.encode(system.backend_path).decode()
+    command = [python_path(minor), "-I", worker, what, source, folder, system.backend, path, *inside]
+    hooks = Path(pyproject_hooks.__file__).parent
+    bound = {worker: Path(python_hook_worker.__file__), "/run/airlock/hooks/pyproject_hooks": hooks}
+    return command, bound | inside

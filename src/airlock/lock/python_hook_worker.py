@@ -1,8 +1,9 @@
-"""Runs inside a sandbox: unpacks an sdist and asks its build backend what building a wheel of it needs.
+"""Runs inside a sandbox: asks the build backend of an sdist what building a wheel needs, or builds one.
 
-``python3 -I python_hook_worker.py SDIST FOLDER BACKEND BACKEND_PATH WHEEL…`` answers on the file descriptor that
-``AIRLOCK_ANSWER`` names with a JSON list of requirements. Standard library and pyproject_hooks alone. Everything it
-unpacks is hostile, and so is the backend it calls; what it writes is lost when the sandbox ends.
+``python3 -I python_hook_worker.py requires SDIST FOLDER BACKEND BACKEND_PATH WHEEL…`` unpacks the sdist and answers
+with a JSON list of requirements on the file descriptor that ``AIRLOCK_ANSWER`` names; ``wheel TREE …`` builds a wheel
+of an unpacked tree into ``/out``. Standard library and pyproject_hooks alone. Everything it unpacks is hostile, and so
+is the backend it calls; what it writes elsewhere is lost when the sandbox ends.
 """
 
 from __future__ import annotations
@@ -46,20 +47,23 @@ def install(wheel: Path, target: Path) -> None:
 
 def main(arguments: list[str]) -> None:
     """Answer."""
-    sdist, folder, backend, backend_path, *wheels = arguments
+    what, given, folder, backend, backend_path, *wheels = arguments
     answer = int(os.environ.pop("AIRLOCK_ANSWER"))
     os.set_inheritable(answer, False)
     environment = _WORK / "environment"
     environment.mkdir()
     for wheel in wheels:
         install(Path(wheel), environment)
-    source = unpack(Path(sdist), _WORK / "source") / folder
+    source = (Path(given) if what == "wheel" else unpack(Path(given), _WORK / "source")) / folder
     os.environ["PYTHONPATH"] = str(environment)
     sys.path.append("/run/airlock/hooks")
     from pyproject_hooks import BuildBackendHookCaller
 
     paths = json.loads(backend_path)
     caller = BuildBackendHookCaller(str(source), backend, backend_path=paths or None)
+    if what == "wheel":
+        caller.build_wheel("/out")
+        return
     needed = caller.get_requires_for_build_wheel()
     os.write(answer, json.dumps([str(one) for one in needed]).encode())
 

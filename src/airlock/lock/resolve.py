@@ -82,10 +82,12 @@ async def check_lock(loaded: LoadedDefinition, factory: Factory, lock: Lock, rep
         work = Path(name)
         async with Witness.replay(pool, lock.header.witness, socket=work / "witness.sock") as witness:
             parts = await _Solver(loaded, factory, witness, pool, work, reporter).solve()
-            new = [
-                f"asks for {question}, which was not asked when the lock was made" for question in witness.unanswered
+            unanswered = [
+                f"asks for {question}, which nobody asked when it was locked" for question in witness.unanswered
             ]
-    return new + differences(lock.to_bytes(), _lock(loaded, parts, lock.header.witness).to_bytes())
+    found = differences(lock.to_bytes(), _lock(loaded, parts, lock.header.witness).to_bytes())
+    # uv asks ahead, by timing: a question more is no difference as long as the answer is the same.
+    return unanswered + found if found else []
 
 
 def differences(old: bytes, new: bytes) -> list[str]:
@@ -132,7 +134,9 @@ class _Solver:
     async def solve(self) -> _Parts:
         """Everything: tools, then architecture by architecture."""
         self._reporter.say("tools: Kolla, the engine's client, Airlock itself")
-        tools = await resolve_tools(self._loaded, self._witness, self._pool, self._socket, self._work)
+        git = self._factory.settings.upstreams.get("kolla")
+        repository = git.address if git else ""
+        tools = await resolve_tools(self._loaded, self._witness, self._pool, self._socket, self._work, repository)
         parts = _Parts([], list(tools.demands), list(tools.artifacts), AptIndexes({}, {}, []), {}, tools.kolla)
         content = {artifact.sha256: self._pool.path(artifact.sha256) for artifact in tools.artifacts}
         python = await tools_environment(
