@@ -80,12 +80,20 @@ def test_an_option_that_no_rule_lists_is_never_home(reader, option, name):
         assert reader.kinds(f"RUN {name} {option} /keystone/x /tmp/x") != ["home"]
 
 
-SYSTEM = st.sampled_from(["/usr/bin/rm", "/bin/sed", "/usr/local/bin/pip", "/etc/apt/apt.conf.d/x", "/usr/lib/x.so",
-                          "/root/.config/pip/pip.conf", "/etc/ld.so.preload", "/etc/hosts", "/lib/x",
-                          "/sbin/ldconfig", "/var/lib/dpkg/info/a.postinst", "/etc/pip.conf", "/pip.py", "/etc/profile.d/x.sh"])  # fmt: skip
-WRITES = st.sampled_from(["cp /keystone/x {}", "echo x > {}", "ls >> {}", "mv /keystone/x {}", "ln -s /tmp/x {}",
-                          "touch {}", "sed -i s/a/b/ {}", "curl -o {} http://a.example.org/x", "install -m 755 /keystone/x {}",
-                          "ls | tee {}", "{{ ls; }} 2> {}", "ln /tmp/x {}"])  # fmt: skip
+SYSTEM = st.sampled_from(
+    [
+        "/usr/bin/rm", "/bin/sed", "/usr/local/bin/pip", "/etc/apt/apt.conf.d/x", "/usr/lib/x.so", "/etc/hosts",
+        "/root/.config/pip/pip.conf", "/etc/ld.so.preload", "/lib/x", "/sbin/ldconfig", "/etc/pip.conf", "/pip.py",
+        "/var/lib/dpkg/info/a.postinst", "/etc/profile.d/x.sh",
+    ]
+)  # fmt: skip
+WRITES = st.sampled_from(
+    [
+        "cp /keystone/x {}", "echo x > {}", "ls >> {}", "mv /keystone/x {}", "ln -s /tmp/x {}", "touch {}",
+        "sed -i s/a/b/ {}", "curl -o {} http://a.example.org/x", "install -m 755 /keystone/x {}", "ls | tee {}",
+        "ls 2> {}", "{{ ls; }} > {}", "ln /tmp/x {}",
+    ]
+)  # fmt: skip
 
 
 @settings(deadline=None, max_examples=100)

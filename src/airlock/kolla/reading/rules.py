@@ -141,5 +141,7 @@ def load_rules(extra: Path | None = None) -> Rules:
     if len(data) > MAX_SIZE:
         raise FormatError(f"{extra}: larger than 1 MiB")
     added = decode_rules(data.decode("utf-8", "replace"), str(extra))
+    if unknown := {rule.handler for rule in added.commands} - {rule.handler for rule in rules.commands}:
+        raise FormatError(f"{extra}: no such handler: {', '.join(sorted(unknown))}")
     merged = {field: (*getattr(rules, field), *getattr(added, field)) for field in Rules.__struct_fields__}
     return Rules(**merged)
