@@ -216,6 +216,31 @@ def test_airlocks_stand_in_counts_from_its_copy_to_its_removal_and_only_with_its
     assert kinds[1] == "unclassified"
 
 
+def test_the_stand_in_counts_only_where_path_finds_it_first(reader):
+    shims = frozenset({hashlib.sha256(b"#!/bin/sh\nexit 0\n").hexdigest()})
+    piece = "COPY tool /usr/local/bin/extrepo\nENV PATH=/usr/bin:/usr/local/bin\nRUN extrepo enable x"
+    assert [one.kind for one in reader.commands(piece, shims)] == ["home", "home", "demand"]
+
+
+def test_a_value_printed_by_echo_is_known_without_its_newline(reader):
+    found = reader.commands('RUN x="$(echo /tmp/a)" && touch "$x.b" $x')[-1]
+    assert found.writes == ("/tmp/a.b", "/tmp/a")
+
+
+def test_what_happens_in_a_branch_may_or_may_not_have_happened(reader):
+    piece = "RUN x=/tmp/a; if [ -e /y ]; then x=/tmp/b; fi; touch $x"
+    assert reader.commands(piece)[-1].kind == "unclassified"
+    same = "RUN if [ -e /y ]; then x=/tmp/b; else x=/tmp/b; fi; touch $x"
+    assert reader.commands(same)[-1].writes == ("/tmp/b",)
+
+
+def test_a_command_after_a_test_whose_failure_is_hidden_hangs_on_it(reader):
+    hidden = reader.commands("RUN [ -e /x ] && apt-get update; true")
+    plain = reader.commands("RUN [ -e /x ] && apt-get update")
+    assert [one.condition for one in hidden] == ["", "[ -e /x ] &&", ""]
+    assert [one.condition for one in plain] == ["", ""]
+
+
 def test_what_was_removed_is_nowhere(reader):
     state = reader.child("RUN rm -rf /plugins /keystone-base-source").state
     assert resolve_paths(state, "/plugins/*") == ()

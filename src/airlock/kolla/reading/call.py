@@ -23,18 +23,9 @@ from airlock.kolla.reading.options import Arguments
 from airlock.kolla.reading.resolve import find
 from airlock.kolla.reading.rules import CommandRule, Operation, PlaceRule, Rules
 from airlock.kolla.reading.state import Shell
+from airlock.kolla.reading.verdict import Verdict
 from airlock.kolla.reading.walk import Walk
 from airlock.kolla.reading.words import Word
-
-
-class Verdict(msgspec.Struct):
-    """``output``: what the command prints, where that is known; ``reason``: a remark on a home command."""
-
-    kind: Kind
-    demand: str = ""
-    detail: Detail | None = None
-    output: Word | None = None
-    reason: str = ""
 
 
 class Call(msgspec.Struct):

@@ -89,6 +89,10 @@ def is_below_pattern(path: str, top: str) -> bool:
     return len(path.strip("/").split("/")) > len(top.strip("/").split("/")) and may_overlap(path, top)
 
 
+def _strictness(rule: PlaceRule) -> tuple[bool, bool]:
+    return (rule.content != "any", rule.kind == "network-config")
+
+
 class FileSystem:
     """The writes of one image on top of its parents', and the rules about them."""
 
@@ -158,7 +162,7 @@ class FileSystem:
         strictest: PlaceRule | None = None
         for path in paths:
             rule = self._one_place(path, operation)
-            if strictest is None or rule.kind == "network-config":
+            if strictest is None or _strictness(rule) > _strictness(strictest):
                 strictest = rule
         assert strictest is not None
         return strictest

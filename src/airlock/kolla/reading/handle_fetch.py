@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from airlock.kolla.reading.call import Call, Verdict
+from airlock.kolla.reading.call import Call
 from airlock.kolla.reading.handle_shell import interpreter, require_safe_folder
 from airlock.kolla.reading.model import (
     AptCommand,
@@ -28,6 +28,7 @@ from airlock.kolla.reading.model import (
     SourceRef,
     VendorRepository,
 )
+from airlock.kolla.reading.verdict import Verdict
 from airlock.kolla.reading.words import Word
 
 _ARCHIVES = (".zip", ".whl", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tlz", ".tar.lz",
@@ -116,10 +117,12 @@ def curl(call: Call) -> Verdict:
     if len(call.operands) != 1:
         raise RefusalError("not exactly one address", "One address a command.")
     url = call.known(call.operands[0], "the address")
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-        raise RefusalError(f"{url} is no http or https address")
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname or any(c in url for c in "{}[]"):
+        raise RefusalError(f"{url} is no http or https address of one file")
     outputs = call.args.values("o", "output", "output-document")
     path = ""
+    if call.name == "wget" and not outputs:
+        raise RefusalError("wget without -O: the name of the file is the server's choice", "Say -O FILE.")
     if outputs and call.known(outputs[-1], "the file") != "-":
         text = call.known(outputs[-1], "the file")
         path = call.absolute(text)[0]

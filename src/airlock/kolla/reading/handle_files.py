@@ -6,14 +6,20 @@ import posixpath
 import re
 import sys
 
-from airlock.kolla.reading.call import Call, Verdict, absolute
+from airlock.kolla.reading.call import Call, absolute
 from airlock.kolla.reading.filesystem import is_below_pattern, may_overlap, normalise
 from airlock.kolla.reading.model import Edit, EditAt, FileRef, GoneRef, Kind, Link, RefusalError, SourceRef, TextRef
 from airlock.kolla.reading.rules import Operation
 from airlock.kolla.reading.sed import check_script, is_pin_edit
+from airlock.kolla.reading.verdict import Verdict
 from airlock.kolla.reading.words import PartKind, Word, literal
 
 _SOURCE_LINK = re.compile(r"(/[^/*]+)/\*")
+
+# Where a link of that name would be made inside the folder instead.
+_SYSTEM_FOLDERS = frozenset(
+    "boot data dev etc home media mnt opt plugins proc root run srv sys tmp usr var".split()  # noqa: SIM905
+)
 
 # What `python3 -m …` in the root folder would load from there instead of the interpreter's own.
 PYTHON_MODULES = frozenset(sys.stdlib_module_names) | {
@@ -125,7 +131,8 @@ def _is_known_link(call: Call, path: str, target: str) -> bool:
 def _is_source_link(call: Call, path: str, target: str) -> bool:
     """``ln -s keystone-base-source/* keystone``: the one folder of an archive under a short name at the root."""
     match = _SOURCE_LINK.fullmatch(normalise(posixpath.join("/", target)))
-    if not match or posixpath.dirname(path) != "/" or path.lstrip("/").partition(".")[0] in PYTHON_MODULES:
+    name = path.lstrip("/")
+    if not match or "/" in name or name in _SYSTEM_FOLDERS or name.partition(".")[0] in PYTHON_MODULES:
         return False
     return isinstance(call.fs.at(match.group(1)), SourceRef)
 
@@ -143,6 +150,9 @@ def tee(call: Call) -> Verdict:
 def _remove(call: Call, text: str) -> Kind:
     kind: Kind = "home"
     for path in absolute(text, call.shell):
+        for venv in call.fs.venvs:
+            if any(may_overlap(one, f"{venv.path}/bin/python3") for one in call.fs.follow(path)):
+                raise RefusalError(f"it takes the virtual environment {venv.path} apart")
         for name in [name for name, shim in call.fs.shims.items() if may_overlap(path, shim)]:
             del call.fs.shims[name]
         if _configures(call, path):

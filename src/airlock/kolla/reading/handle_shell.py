@@ -6,13 +6,14 @@ import posixpath
 import re
 from itertools import pairwise
 
-from airlock.kolla.reading.call import Call, Verdict
+from airlock.kolla.reading.call import Call
 from airlock.kolla.reading.environment import check_local, check_path, check_variable
 from airlock.kolla.reading.filesystem import normalise
 from airlock.kolla.reading.handle_files import PYTHON_MODULES
 from airlock.kolla.reading.model import RefusalError, VenvCreate
 from airlock.kolla.reading.options import parse_arguments
 from airlock.kolla.reading.rules import CommandRule, ScriptRule
+from airlock.kolla.reading.verdict import Verdict
 from airlock.kolla.reading.walk import Walk
 from airlock.kolla.reading.words import Part, PartKind, Word, literal, unknown
 
@@ -65,19 +66,21 @@ def echo(call: Call) -> Verdict:
 
 def export(call: Call) -> Verdict:
     """``export NAME=VALUE``: variables that programs see, by rule."""
+    configures = False
     for word in call.words:
         text = call.known(word, "the assignment")
         name, equals, value = text.partition("=")
         if not _NAME.fullmatch(name):
             raise RefusalError(f"export of {text}")
         current = call.shell.variables.get(name)
-        check_variable(name, value if equals else current.known if current else None, call.rules)
+        kind = check_variable(name, value if equals else current.known if current else None, call.rules)
+        configures = configures or kind == "network-config"
         if equals:
             call.shell.variables[name] = literal(value)
             if name == "PATH":
                 call.fs.set_path(check_path(value, call.rules))
         call.shell.exported.add(name)
-    return call.verdict()
+    return Verdict("network-config") if configures else call.verdict()
 
 
 def source(call: Call) -> Verdict:

@@ -5,25 +5,21 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable
 
-from airlock.kolla.reading.call import Call, Verdict, absolute, check_write, writable
+from airlock.kolla.reading.call import Call, absolute, check_write, writable
 from airlock.kolla.reading.environment import check_local, check_path, check_variable
 from airlock.kolla.reading.filesystem import FileSystem, normalise
 from airlock.kolla.reading.handlers import HANDLERS
 from airlock.kolla.reading.model import Command, Kind, RefusalError, TextRef, VenvCreate
 from airlock.kolla.reading.options import parse_arguments
 from airlock.kolla.reading.rules import Rules
+from airlock.kolla.reading.simple import Redirect, Simple
 from airlock.kolla.reading.state import Outcome, Shell
-from airlock.kolla.reading.walk import Redirect, Simple, Walk
-from airlock.kolla.reading.words import Word, literal
+from airlock.kolla.reading.verdict import Verdict, worst
+from airlock.kolla.reading.walk import Walk
+from airlock.kolla.reading.words import Word, literal, unknown
 
-_ORDER = {"home": 0, "network-config": 1, "demand": 2, "unclassified": 3}
 _DEVICES = frozenset({"/dev/null", "/dev/stdout", "/dev/stderr"})
 _PYTHON = ("python", "pip")
-
-
-def worst(first: Kind, second: Kind) -> Kind:
-    """The kind that says more."""
-    return first if _ORDER[first] >= _ORDER[second] else second
 
 
 class Judge:
@@ -57,6 +53,11 @@ class Judge:
             for redirect in call.redirects:
                 kind = worst(kind, self._redirect(redirect, shell, verdict, condition, writes))
             reason = verdict.reason
+            if call.words:
+                # Before a special builtin an assignment stays; before others it is the command's alone.
+                for name, value in call.assigns:
+                    if shell.variables.get(name) != value:
+                        ok.variables[name] = unknown(f"${name}")
         except RefusalError as refusal:
             verdict, reason, remedy = Verdict("unclassified"), refusal.reason, refusal.remedy
             ok = shell.join(ok)
@@ -77,7 +78,9 @@ class Judge:
                     detail=verdict.detail,
                 )
             )
-        return Outcome(ok, shell if ok is shell else shell.join(ok)), verdict.output
+        # An assignment alone is made even where its $(…) failed.
+        fail = ok if not call.words and not call.redirects else shell.join(ok)
+        return Outcome(ok, fail), verdict.output
 
     def _assign(self, call: Simple, shell: Shell) -> Kind:
         """Assignments alone set variables of the shell; before a command they are its environment."""
@@ -87,7 +90,6 @@ class Judge:
                 kind = worst(kind, check_variable(name, value.known, self.rules))
             else:
                 check_local(name, value.known, name in shell.exported, self.rules)
-            # Before a special builtin an assignment stays; before others it does not, and is the command's alone.
             shell.variables[name] = value
             if name == "PATH":
                 self.fs.set_path(check_path(value.known, self.rules))
@@ -126,7 +128,7 @@ class Judge:
     def _judge(self, call: Simple, shell: Shell, walk: Walk, condition: str, writes: list[str]) -> Verdict:
         name, path, venv = self._program(call.words[0], shell)
         words = call.words[1:]
-        if name in self.fs.shims and not path:
+        if not path and self._is_shim(name, shell):
             return Verdict("home", reason=f"Airlock's stand-in for {name}")
         if name.startswith("python") and len(words) >= 2 and words[0].known == "-m" and words[1].known == "pip":
             name, words = "pip", words[2:]
@@ -176,6 +178,15 @@ class Judge:
                 raise RefusalError(f"{place} was written by a build step; what it does cannot be told")
             venv = venv or self._venv_of(entry, text)
         return text, "", venv
+
+    def _is_shim(self, name: str, shell: Shell) -> bool:
+        """Whether Airlock's stand-in is what PATH finds before the system's own."""
+        path = self.fs.shims.get(name)
+        entries = check_path(shell.variables.get("PATH", literal("")).known, self.rules)
+        if path is None or posixpath.dirname(path) not in entries:
+            return False
+        system = [entries.index(entry) for entry in ("/usr/sbin", "/usr/bin", "/sbin", "/bin") if entry in entries]
+        return all(entries.index(posixpath.dirname(path)) < place for place in system)
 
     def _program_at(self, text: str) -> tuple[str, str, VenvCreate | None]:
         if not text.startswith("/") or ".." in text.split("/"):

@@ -13,8 +13,9 @@ from airlock.kolla.reading.environment import check_local
 from airlock.kolla.reading.expand import Expander, keys
 from airlock.kolla.reading.model import RefusalError
 from airlock.kolla.reading.rules import Rules
+from airlock.kolla.reading.simple import Redirect, Simple
 from airlock.kolla.reading.state import Outcome, Shell
-from airlock.kolla.reading.words import Part, PartKind, Word, unknown
+from airlock.kolla.reading.words import Part, PartKind, Word, literal, unknown
 
 Node = dict[str, Any]
 _MAX_DEPTH = 12
@@ -34,28 +35,6 @@ class Visitor(Protocol):
     def refuse(self, source: str, offset: int, refusal: RefusalError, condition: str) -> None:
         """Report something that cannot be read."""
         ...
-
-
-class Redirect:
-    """One redirect: operator (``>``, ``>>``, ``<`` …) and the target's word."""
-
-    def __init__(self, operator: str, target: Word) -> None:
-        self.operator = operator
-        self.target = target
-
-
-class Simple:
-    """One simple command, its words evaluated: assignments before it, words, redirects, offset of its first byte."""
-
-    def __init__(
-        self, assigns: list[tuple[str, Word]], words: list[Word], nodes: Sequence[Node], redirects: list[Redirect],
-        offset: int,
-    ) -> None:  # fmt: skip
-        self.assigns = assigns
-        self.words = words
-        self.nodes = nodes
-        self.redirects = redirects
-        self.offset = offset
 
 
 class Walk:
@@ -264,7 +243,9 @@ class Walk:
             except RefusalError as refusal:
                 self._report(node, refusal)
                 printed = None
-            return printed or unknown(f"$({self._text(statements)})")
+            if printed is None:
+                return unknown(f"$({self._text(statements)})")
+            return literal(printed.known.rstrip("\n")) if printed.known is not None else printed
         self._statements(statements, inside)
         return unknown(f"$({self._text(statements)})")
 
