@@ -155,7 +155,7 @@ def read_manifest(data: bytes, name: str = MANIFEST) -> Manifest:
         raise FormatError(f"{name} is not canonical JSON (RFC 8785)", remedy=_AGAIN)
     if manifest.delivery.kind != "full" or manifest.volumes != 1:
         raise FormatError(
-            f"{name}: a {manifest.delivery.kind!r} delivery in {manifest.volumes} volumes cannot be read by this version",
+            f"{name}: a {manifest.delivery.kind!r} delivery in {manifest.volumes} volumes is beyond this version",
             remedy=f"Use airlock {manifest.minimum_reader} or newer.",
         )
     _check_names(manifest, name)

@@ -105,8 +105,7 @@ _READ = ((names.CONTENT, MAX_CONTENT), (names.LOCK, MAX_LOCK))
 def _read_first(folder: Path, sizes: Mapping[str, int], findings: Findings) -> tuple[bytes, bytes]:
     """MANIFEST.json and SHA256SUMS, the one compared with the other before it is parsed."""
     if names.MANIFEST not in sizes:
-        if findings.found:
-            findings.add("missing", names.MANIFEST)
+        if any(finding.path == names.MANIFEST for finding in findings.found):  # a link, a pipe …
             findings.refuse()
         raise IncompleteError(
             f"{folder} has no {names.MANIFEST}: it is no bundle, or one that was not finished",

@@ -16,9 +16,9 @@ from airlock.core.digest import sha256_bytes, sha256_file
 from airlock.core.errors import IncompleteError, IntegrityError, StateError
 from airlock.core.files import PART, copy_file, require_space, sync_filesystem, write_file
 from airlock.core.progress import Reporter
+from airlock.core.space import space_error
 from airlock.definition.model import LoadedDefinition
 from airlock.lock.model import Lock
-from airlock.store.artifacts import space_error
 from airlock.store.pool import Pool
 
 BATCH = 1 << 30  # bytes between two syncs, so that a slow medium is not a surprise at the end

@@ -12,8 +12,9 @@ import os
 import pwd
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
@@ -21,6 +22,7 @@ from airlock.core.canonical import canonical, canonical_line
 from airlock.core.digest import sha256_bytes
 from airlock.core.errors import ChainError
 from airlock.core.files import fsync_directory
+from airlock.core.space import space_error
 
 GENESIS = "0" * 64
 """``prev`` of the first entry, and the head of a ledger that has none."""
@@ -79,9 +81,10 @@ def append(path: Path, verb: str, data: Mapping[str, Any]) -> Entry:
 
     Raises:
         ChainError: the last whole entry is not what its hash says; nothing is appended.
+        SpaceError: the disk is full; nothing is appended.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as stream:
+    with space_error(path, "the ledger's entry"), path.open("a+b", buffering=0) as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         torn = _set_torn_line_aside(path, stream)
         last = _last(path, stream)
@@ -153,7 +156,7 @@ def _hash(entry: Entry) -> str:
     return sha256_bytes(canonical(fields))
 
 
-def _write(stream: IO[bytes], last: Entry | None, verb: str, data: Mapping[str, Any]) -> Entry:
+def _write(stream: FileIO, last: Entry | None, verb: str, data: Mapping[str, Any]) -> Entry:
     entry = Entry(
         seq=last.seq + 1 if last else 1,
         time=utc_now(),
@@ -165,13 +168,19 @@ def _write(stream: IO[bytes], last: Entry | None, verb: str, data: Mapping[str, 
         hash="",
     )
     entry = msgspec.structs.replace(entry, hash=_hash(entry))
-    stream.write(canonical_line(entry))
-    stream.flush()
-    os.fsync(stream.fileno())
+    end = stream.seek(0, os.SEEK_END)
+    left = memoryview(canonical_line(entry))
+    try:
+        while left:
+            left = left[stream.write(left) :]
+        os.fsync(stream.fileno())
+    except OSError:
+        stream.truncate(end)
+        raise
     return entry
 
 
-def _last_line(stream: IO[bytes]) -> tuple[int, bytes]:
+def _last_line(stream: FileIO) -> tuple[int, bytes]:
     """(offset, bytes) of the last line, with its newline if it has one."""
     end = stream.seek(0, os.SEEK_END)
     tail = b""
@@ -184,12 +193,12 @@ def _last_line(stream: IO[bytes]) -> tuple[int, bytes]:
     return start + cut, tail[cut:]
 
 
-def _last(path: Path, stream: IO[bytes]) -> Entry | None:
+def _last(path: Path, stream: FileIO) -> Entry | None:
     offset, line = _last_line(stream)
     return _parse(line, f"{path}, the last line (at byte {offset})") if line else None
 
 
-def _set_torn_line_aside(path: Path, stream: IO[bytes]) -> dict[str, Any]:
+def _set_torn_line_aside(path: Path, stream: FileIO) -> dict[str, Any]:
     """Move an unfinished last line to ``.torn``; what was moved, or nothing. Safe to be killed at any point."""
     offset, line = _last_line(stream)
     if not line or line.endswith(b"\n"):

@@ -6,8 +6,6 @@ path or in a manifest; nothing in it is ever changed to hold other bytes, except
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -17,9 +15,10 @@ from typing import BinaryIO, Protocol
 import msgspec
 
 from airlock.core.digest import sha256_file
-from airlock.core.errors import IntegrityError, SpaceError
+from airlock.core.errors import IntegrityError
 from airlock.core.files import PART, copy_file, require_space, sync_filesystem, write_file
 from airlock.core.paths import rooted
+from airlock.core.space import space_error
 
 
 class StoredFile(msgspec.Struct, frozen=True, order=True):
@@ -147,18 +146,3 @@ class DirectoryStore:
         """See ``ArtifactStore.sync``."""
         self.root.mkdir(parents=True, exist_ok=True)
         sync_filesystem(self.root)
-
-
-@contextlib.contextmanager
-def space_error(place: Path, what: str) -> Iterator[None]:
-    """Turn a disk that is full while writing into the error that says so.
-
-    Raises:
-        SpaceError: the disk or the user's quota is full. What is written so far is whole and is kept.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise SpaceError(f"the disk of {place} is full; {what} could not be written") from None

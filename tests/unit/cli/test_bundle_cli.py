@@ -1,0 +1,92 @@
+"""The verbs bundle, verify, import and status, as typed: answers, exit codes, JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from tests.bundle_samples import Sample, make_sample, make_site
+from typer.testing import CliRunner, Result
+
+from airlock.cli.bundle import bundle
+from airlock.cli.import_ import import_
+from airlock.cli.status import status
+from airlock.cli.verify import verify
+
+app = typer.Typer()
+for name, function in {"bundle": bundle, "verify": verify, "import": import_, "status": status}.items():
+    app.command(name)(function)
+
+
+def airlock(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Sample:
+    return make_sample(tmp_path)
+
+
+def test_the_way_from_lock_to_site(sample: Sample, tmp_path: Path) -> None:
+    media, site = tmp_path / "media", make_site(tmp_path / "site")
+    written = airlock("bundle", "--factory", sample.factory.root, "--media", media, sample.definition.path)
+    assert written.exit_code == 0, written.output
+    digest = written.stdout.split("manifest  ")[1][:64]
+    assert "stream-r1: written" in written.stdout
+    again = airlock("bundle", "--factory", sample.factory.root, "--media", media, sample.definition.folder)
+    assert "complete already; nothing was written" in again.stdout
+    checked = airlock("verify", media / "stream-r1")
+    assert checked.exit_code == 0
+    assert f"manifest  {digest}" in checked.stdout
+    brought = airlock("import", "--site", site.root, "--expect", digest, media / "stream-r1")
+    assert brought.exit_code == 0, brought.output
+    assert "(as expected)" in brought.stdout
+    assert "nothing to do" in airlock("import", "--site", site.root, media / "stream-r1").stdout
+    shown = airlock("status", "--site", site.root / "site.toml", "--check")
+    assert shown.exit_code == 0
+    assert "bundle    stream-r1  imported 2" in shown.stdout
+
+
+def test_every_answer_is_one_json_document(sample: Sample, tmp_path: Path) -> None:
+    media, site = tmp_path / "media", make_site(tmp_path / "site")
+    one = airlock("bundle", "--factory", sample.factory.root, "--media", media, sample.definition.path, "--json")
+    two = airlock("verify", media / "stream-r1", "--json")
+    three = airlock("import", "--site", site.root, media / "stream-r1", "--json")
+    four = airlock("status", "--site", site.root, "--json")
+    found = [json.loads(result.stdout) for result in (one, two, three, four)]
+    assert found[0]["manifest"] == found[1]["manifest"] == found[2]["manifest"] == found[3]["bundles"][0]["manifest"]
+    assert found[1]["content"]["files"] == 6
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_a_fault_is_one_message_with_remedy_and_its_code(sample: Sample, tmp_path: Path, as_json: list[str]) -> None:
+    folder = Path(sample.bundle(tmp_path / "media").path)
+    next(folder.glob("pool/*/*.deb")).unlink()
+    gone = airlock("verify", folder, *as_json)
+    assert gone.exit_code == 9
+    (folder / "more").write_bytes(b"")
+    added = airlock("verify", folder, *as_json)
+    assert added.exit_code == 7
+    for result in (gone, added):
+        assert "Traceback" not in result.output
+        if as_json:
+            document = json.loads(result.stdout)
+            assert document["exit_code"] == result.exit_code
+            assert document["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["verify", "nowhere"], 2), (["import", "--site", "nowhere", "x"], 2), (["status", "--site", "nowhere"], 2)],
+)
+def test_what_is_not_there_is_a_usage_error(arguments: list[str], code: int) -> None:
+    assert airlock(*arguments).exit_code == code
+
+
+def test_a_bundle_without_lock_says_what_to_run(sample: Sample, tmp_path: Path) -> None:
+    sample.definition.lock_path.unlink()
+    result = airlock("bundle", "--factory", sample.factory.root, "--media", tmp_path, sample.definition.path)
+    assert result.exit_code == 9
+    assert "airlock lock" in result.output
