@@ -7,19 +7,22 @@ solve another problem (a package named by one line may be removed by a later one
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import msgspec
 
-from airlock.core.errors import ResolutionError, UnclassifiedError
-from airlock.kolla.apt_sources import AptSource, parse_sources_list
+from airlock.core.errors import ResolutionError
+from airlock.kolla.apt_sources import AptSource
 from airlock.lock.apt_catalogue import Catalogue, Offer
+from airlock.lock.apt_files import AptFile, preferences_in_force, sources_in_force, written
 from airlock.lock.apt_plan import follow, parse_plan
 from airlock.lock.apt_root import AptRoot
 from airlock.lock.apt_state import AptState
 from airlock.lock.apt_text import fields
 from airlock.lock.apt_words import SILENT_VERBS, AptWords, parse_words
 from airlock.lock.model import Artifact, Demand
+
+__all__ = ["AptCommand", "AptFile", "AptResolver", "AptResult", "AptStep"]
 
 _SIMULATE = ("-s", "-y", "-o", "quiet=0", "-o", "quiet::NoProgress=true")
 NOTHING_INSTALLED = "installs no package"
@@ -35,13 +38,6 @@ class AptCommand(msgspec.Struct, frozen=True):
     def spec(self) -> str:
         """The demand's specification."""
         return " ".join(self.words[1:])
-
-
-class AptFile(msgspec.Struct, frozen=True):
-    """A write to a file below /etc/apt; ``data`` None removes it."""
-
-    path: str
-    data: bytes | None
 
 
 AptStep = AptCommand | AptFile
@@ -78,7 +74,8 @@ class AptResolver:
         keyrings: files whose keys may sign the Release files.
         debian_arch: ``amd64`` …
         check_valid_until: refuse an expired Release.
-        trusted: take the indexes unsigned; for indexes whose bytes were checked otherwise.
+        trusted: take the indexes without signature and whatever their age: for bytes that were checked otherwise,
+            as those that ``lock --check`` replays and those of a bundle.
         idents: sha256 → artifact id of a lock, so that solving again speaks of the same ids.
     """
 
@@ -167,7 +164,7 @@ class AptResolver:
         installed: list[Offer] = []
         for step in steps:
             if isinstance(step, AptFile):
-                state = _write(state, step, image)
+                state = written(state, step, image)
                 continue
             where = f"image {image} ({arch}), line {step.line}"
             words = parse_words(step.words, where)
@@ -181,12 +178,7 @@ class AptResolver:
         return _result(demands, installed, state)
 
     def _simulate(self, state: AptState, words: AptWords, where: str, named: set[str]) -> tuple[AptState, list[Offer]]:
-        preferences = {
-            path.removeprefix("/etc/apt/"): text
-            for path, text in state.etc.items()
-            if path.startswith("/etc/apt/preferences")
-        }
-        self._root.enter(state, self._in_force(state, where), preferences)
+        self._root.enter(state, sources_in_force(state, self.sources, where), preferences_in_force(state))
         # The options come last: they must win over those of the Dockerfile.
         result = self._root.apt([words.program, *words.options, *_SIMULATE, words.verb, "--", *words.operands])
         output = result.stdout.decode("utf-8", "replace")
@@ -197,23 +189,6 @@ class AptResolver:
         except ValueError as error:
             raise ResolutionError(f"{where}: apt said something unforeseen: {error}") from None
         return follow(state, plan, named, self._offers.find)
-
-    def _in_force(self, state: AptState, where: str) -> list[AptSource]:
-        known = {(source.address, source.suite): source for source in self.sources}
-        found: list[AptSource] = []
-        for path, text in state.etc.items():
-            if "sources.list" not in path:
-                continue
-            for line in parse_sources_list(text, path):
-                source = known.get((line.address, line.suite))
-                if source is None or not set(line.components) <= set(source.components):
-                    raise ResolutionError(
-                        f"{where}: {path} names {line.address} {line.suite} {' '.join(line.components)}, "
-                        "which is not among the sources of this lock",
-                        remedy="Leave that source out by an override of Kolla's templates.",
-                    )
-                found.append(AptSource(source.upstream, source.address, source.suite, line.components))
-        return found
 
     def _sources_list(self) -> str:
         lines = (f"deb {source.address} {source.suite} {' '.join(source.components)}\n" for source in self.sources)
@@ -235,25 +210,6 @@ class AptResolver:
         command = " ".join([words.program, words.verb, *words.operands])
         said = "\n".join(lines)
         return ResolutionError(f"{where}: `{command}` cannot be resolved. apt said:\n{said}", remedy=remedy)
-
-
-def _write(state: AptState, step: AptFile, image: str) -> AptState:
-    """What a written file means to the solver: source lists and preferences count, keys do not, others are refused."""
-    path = PurePosixPath(step.path)
-    folder = str(path.parent)
-    is_list = step.path == "/etc/apt/sources.list" or (folder == "/etc/apt/sources.list.d" and path.suffix == ".list")
-    is_pin = step.path == "/etc/apt/preferences" or folder == "/etc/apt/preferences.d"
-    if is_list or is_pin:
-        etc = {name: text for name, text in state.etc.items() if name != step.path}
-        if step.data is not None:
-            etc[step.path] = step.data.decode("utf-8", "replace")
-        return state.replace(etc=etc)
-    if folder in ("/etc/apt/trusted.gpg.d", "/etc/apt/keyrings") or step.data is None:
-        return state
-    raise UnclassifiedError(
-        f"image {image}: writes {step.path}, whose effect on apt is not known",
-        remedy="Only one-line source lists, preferences and keys may be written below /etc/apt.",
-    )
 
 
 def _result(demands: list[Demand], offers: Sequence[Offer], state: AptState) -> AptResult:

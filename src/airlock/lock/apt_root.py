@@ -53,7 +53,7 @@ class AptRoot:
         keyrings: files whose keys may sign a Release.
         debian_arch: Debian's name of the architecture.
         check_valid_until: refuse a Release past its Valid-Until.
-        trusted: take indexes unsigned: for indexes that were checked otherwise (the lock's own).
+        trusted: take indexes unsigned and expired: for bytes that were checked otherwise (a lock's own).
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class AptRoot:
             "Acquire::Languages": "none",
             "Acquire::GzipIndexes": "false",
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",
-            "Acquire::Check-Valid-Until": str(check_valid_until).lower(),
+            "Acquire::Check-Valid-Until": str(check_valid_until and not self._trusted).lower(),
             "Acquire::Retries": "3",
             # The lists are ours alone; without this apt as root would want them to be _apt's.
             "APT::Sandbox::User": "root",
@@ -191,7 +191,8 @@ class AptRoot:
         result = self.apt(["apt-get", "--error-on=any", "-o", "quiet=1", "update"])
         text = result.stderr.decode("utf-8", "replace")
         # Where former lists exist, apt keeps them and only warns of a wrong signature: here that is an error too.
-        if result.returncode != 0 or _DISTRUST.search(text) or "previous index files" in text:
+        distrusted = not self._trusted and (_DISTRUST.search(text) or "previous index files" in text)
+        if result.returncode != 0 or distrusted:
             raise self._update_error(text)
 
     def _update_error(self, text: str) -> AirlockError:

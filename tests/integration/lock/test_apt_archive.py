@@ -267,6 +267,18 @@ def test_a_mirror_that_lags_is_taken_when_the_settings_say_so(archive: Archive, 
     assert made.base().artifacts
 
 
+def test_recorded_indexes_can_be_solved_again_when_they_have_expired(archive: Archive, tmp_path: Path) -> None:
+    fresh = resolver(archive, tmp_path / "then")
+    fresh.update()
+    archive.write("stable", extra="Valid-Until: Sun, 02 Jan 2022 00:00:00 UTC\n")
+    later = resolver(archive, tmp_path / "later", keyrings=[], trusted=True)
+    later.update()
+    assert later.base() == fresh.base()
+    archive.write("stable", served=packages_text("stable").replace("Package: tool\n", "Package: t00l\n"))
+    with pytest.raises(IntegrityError, match="Hash Sum mismatch|unexpected size"):
+        resolver(archive, tmp_path / "changed", keyrings=[], trusted=True).update()
+
+
 def test_an_upstream_that_is_down_is_no_question_of_trust(archive: Archive, tmp_path: Path) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
