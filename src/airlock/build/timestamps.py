@@ -20,7 +20,7 @@ _AR_MAGIC = b"!<arch>\n"
 def file_time(artifact: Artifact, path: Path) -> int:
     """Seconds since the epoch at which an artifact was made, as it says itself.
 
-    A .deb says so in the header of its first ar member (deb(5)), a wheel and an sdist by their newest member.
+    A .deb says so in the header of its first ar member (deb(5)), a wheel, an sdist (tar or zip) by its newest member.
 
     Raises:
         IntegrityError: the file is not of its kind.
@@ -28,7 +28,7 @@ def file_time(artifact: Artifact, path: Path) -> int:
     try:
         if artifact.kind == "deb":
             return _deb_time(path)
-        if artifact.kind == "wheel":
+        if artifact.kind == "wheel" or zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 return max((calendar.timegm(member.date_time) for member in archive.infolist()), default=0)
         if artifact.kind in ("sdist", "source"):
