@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -69,15 +70,22 @@ def project_of(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", re.split(r"[^A-Za-z0-9._-]", requirement.strip(), maxsplit=1)[0]).lower()
 
 
-def wheels_of(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The wheels that answer the lock's demand for Airlock itself."""
-    wanted: set[str] = set()
-    for line in lines:
-        if line.get("type") == "demand" and line.get("kind") == "tool" and project_of(line["spec"]) == PROJECT:
-            wanted.update(line.get("artifacts", []))
+def wheels_of(lines: list[dict[str, Any]], machine: str) -> list[dict[str, Any]]:
+    """The wheels that answer the lock's demand for Airlock itself on this kind of machine."""
+    asked = [
+        line
+        for line in lines
+        if line.get("type") == "demand" and line.get("kind") == "tool" and project_of(line["spec"]) == PROJECT
+    ]
+    wanted = {ident for demand in asked if demand["arch"] == machine for ident in demand.get("artifacts", [])}
     found = [line for line in lines if line.get("type") == "artifact" and line["id"] in wanted]
     if not any(project_of(wheel["name"]) == PROJECT for wheel in found):
-        fail(EXIT_INCOMPLETE, f"the lock of this bundle holds no {PROJECT}", "Lock and bundle again at the factory.")
+        others = ", ".join(sorted({demand["arch"] for demand in asked} - {machine}))
+        fail(
+            EXIT_INCOMPLETE,
+            f"this bundle holds no {PROJECT} for {machine}" + (f", only for {others}" if others else ""),
+            "Lock and bundle again at the factory, with this architecture in the definition.",
+        )
     for wheel in found:
         if not _NAME.match(wheel["file"]) or not _SHA256.match(wheel["sha256"]):
             fail(EXIT_INTEGRITY, f"the lock names an unsafe file {wheel['file']!r}", "Do not use this bundle.")
@@ -117,8 +125,8 @@ def make_environment(place: Path, wheels: list[Path], manifest: str) -> None:
         venv.create(place, with_pip=True, symlinks=True)
     except subprocess.CalledProcessError:
         fail(EXIT_TOOL, "Python cannot make virtual environments here", "apt-get install python3-venv")
-    pip = [str(place / "bin" / "python"), "-I", "-m", "pip", "--isolated", "--disable-pip-version-check", "--quiet"]
-    install = ["install", "--no-index", "--no-deps", "--no-cache-dir", *map(str, wheels)]
+    pip = [str(place / "bin" / "python"), "-I", "-m", "pip", "--isolated", "--disable-pip-version-check"]
+    install = ["install", "--quiet", "--no-index", "--no-deps", "--no-cache-dir", *map(str, wheels)]
     for arguments in (install, ["check"]):
         done = subprocess.run([*pip, *arguments], check=False, capture_output=True, text=True)
         if done.returncode != 0:
@@ -141,7 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
     bundle = Path(__file__).resolve().parent
     place: Path = options.path.absolute()
     manifest, lines = read_lock(bundle, options.expect)
-    wheels = wheels_of(lines)
+    wheels = wheels_of(lines, platform.machine())
     if place.exists() and any(place.iterdir()) and not ((place / MARK).is_file() or (place / UNFINISHED).is_file()):
         fail(EXIT_STATE, f"{place} is there and was not made by this program", "Choose another path.")
     with tempfile.TemporaryDirectory(prefix="airlock-wheels-") as folder:
