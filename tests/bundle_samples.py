@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import io
 import json
 import random
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -184,3 +188,24 @@ def forge(bundle: Path, entries: list[FileEntry] | None = None, /, **changes: ob
     files = msgspec.convert(msgspec.to_builtins(manifest["files"]), list[FileEntry])
     (bundle / names.SUMS).write_bytes(sums_bytes(document, files, content))
     return sha256_bytes(document)
+
+
+def make_wheel(file: str, files: dict[str, str], metadata: str = "", entry_points: str = "") -> bytes:
+    """A wheel (PEP 427) of these modules."""
+    name, version, *_ = file.split("-")
+    info = f"{name}-{version}.dist-info"
+    files = files | {
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{metadata}",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    if entry_points:
+        files[f"{info}/entry_points.txt"] = entry_points
+    record = ""
+    for path, text in files.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
+        record += f"{path},sha256={digest},{len(text.encode())}\n"
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for path, text in (files | {f"{info}/RECORD": record + f"{info}/RECORD,,\n"}).items():
+            archive.writestr(zipfile.ZipInfo(path), text)
+    return target.getvalue()

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import io
 import json
 import os
 import platform
 import subprocess
-import zipfile
 from pathlib import Path
 
 import pytest
-from tests.bundle_samples import Sample, forge, make_sample, tree
+from tests.bundle_samples import Sample, forge, make_sample, make_wheel, tree
 
 from airlock.core.digest import sha256_bytes
 
@@ -21,27 +17,6 @@ DEBIAN_PYTHON = "/usr/bin/python3"
 CODE = "import sys, airlock_dependency\ndef main():\n    print('airlock of the bundle', airlock_dependency.NAME)\n"
 MAIN = "kolla_airlock-0.1.0-py3-none-any.whl"
 DEPENDENCY = "airlock_dependency-1.0-py3-none-any.whl"
-
-
-def make_wheel(file: str, files: dict[str, str], metadata: str = "", entry_points: str = "") -> bytes:
-    """A wheel (PEP 427) of these modules."""
-    name, version, *_ = file.split("-")
-    info = f"{name}-{version}.dist-info"
-    files = files | {
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{metadata}",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    if entry_points:
-        files[f"{info}/entry_points.txt"] = entry_points
-    record = ""
-    for path, text in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-        record += f"{path},sha256={digest},{len(text.encode())}\n"
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        for path, text in (files | {f"{info}/RECORD": record + f"{info}/RECORD,,\n"}).items():
-            archive.writestr(zipfile.ZipInfo(path), text)
-    return target.getvalue()
 
 
 WHEELS = {
