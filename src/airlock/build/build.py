@@ -6,6 +6,7 @@ look (packages, checks), publish, record. A build that fails leaves a record too
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import time
@@ -28,7 +29,7 @@ from airlock.build.wheel_cache import CachedWheel, WheelCache
 from airlock.build.wheels import WheelBuilder
 from airlock.bundle.stored import StoredBundle
 from airlock.core.digest import sha256_file
-from airlock.core.errors import AirlockError, ToolError
+from airlock.core.errors import AirlockError, BuildError, ToolError
 from airlock.core.files import exclusive
 from airlock.core.process import last_lines
 from airlock.core.progress import Reporter
@@ -107,17 +108,27 @@ async def build(bundle: StoredBundle, site: Site, request: Request, reporter: Re
     )
     finding = Finding({}, [], [], {})
     error: AirlockError | None = None
+    interrupted = False
     with exclusive(site.state / "build.lock", f"the site {site.settings.name}"):
         ledger.append(site.ledger, "build-begin", {"build": build_id, "bundle": bundle.id, "reason": request.reason})
         try:
             await _Build(bundle, site, request, build_id, folder, finding, reporter).run()
         except AirlockError as raised:
             error = raised
+        except OSError as raised:
+            error = BuildError(
+                f"{raised.filename or 'the build'}: {raised.strerror or raised}", remedy="Check the disk."
+            )
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            interrupted = True
+            error = BuildError("the build was interrupted", remedy="The same command builds again.")
         record = _record(bundle, build_id, trigger, started, finding, error)
         path = write_record(folder, record)
         data = {"build": build_id, "bundle": bundle.id, "digest": bundle.manifest.content_digest, "state": record.state}
         images = {image.name: image.digest for image in record.images}
         ledger.append(site.ledger, "build-end", data | {"images": images, "record": sha256_file(path)[0]})
+    if interrupted:
+        raise KeyboardInterrupt
     if error is not None:
         error.remedy = f"{error.remedy} The record is {path}.".strip()
         raise error

@@ -112,6 +112,7 @@ class WheelBuilder:
     async def _prefix_image(self, folder: Path, text: str, want: WheelWant, timestamp: int) -> str:
         # No tag: the engine would write it into the history of the images that go on from these layers.
         identity = self._work / f"{want.image}-{want.line}.id"
+        self._work.mkdir(parents=True, exist_ok=True)
         file = self._work / f"{want.image}-{want.line}.Dockerfile"
         file.write_text(text)
         result = await self._podman.podman(
