@@ -145,7 +145,7 @@ async def hook_requirements(
     """What ``get_requires_for_build_wheel`` answers in a sandbox; None where it fails there.
 
     Args:
-        archive, file: the sdist and its real name.
+        archive, file: the sdist (or an unpacked tree) and its real name.
         wheels: (file name, place) of everything the static requirements resolve to.
         minor: version of the interpreter.
     """
@@ -187,7 +187,11 @@ async def build_wheel(
         environment=environment,
         limits=_LIMITS,
     )
-    return " ".join(outcome.stderr.decode("utf-8", "replace").split())[-600:]
+    lines = (outcome.stdout + outcome.stderr).decode("utf-8", "replace").splitlines()
+    said = [line.strip() for line in lines if line.strip() and not line.startswith(("  File ", "    "))]
+    return (
+        " | ".join(line for line in said if "Error" in line or "error" in line)[-600:] or " | ".join(said[-4:])[-600:]
+    )
 
 
 def _worker(

@@ -1,15 +1,16 @@
 """Runs inside a sandbox: asks the build backend of an sdist what building a wheel needs, or builds one.
 
-``python3 -I python_hook_worker.py requires SDIST FOLDER BACKEND BACKEND_PATH WHEEL…`` unpacks the sdist and answers
-with a JSON list of requirements on the file descriptor that ``AIRLOCK_ANSWER`` names; ``wheel TREE …`` builds a wheel
-of an unpacked tree into ``/out``. Standard library and pyproject_hooks alone. Everything it unpacks is hostile, and so
-is the backend it calls; what it writes elsewhere is lost when the sandbox ends.
+``python3 -I python_hook_worker.py requires SDIST FOLDER BACKEND BACKEND_PATH WHEEL…`` unpacks the sdist (or copies a
+tree) and answers with a JSON list of requirements on the file descriptor that ``AIRLOCK_ANSWER`` names; with ``wheel``
+and a tree it builds a wheel into ``/out``. Standard library and pyproject_hooks alone. What it unpacks and calls is
+hostile; what that writes elsewhere is lost when the sandbox ends.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tarfile
 import zipfile
@@ -54,7 +55,10 @@ def main(arguments: list[str]) -> None:
     environment.mkdir()
     for wheel in wheels:
         install(Path(wheel), environment)
-    source = (Path(given) if what == "wheel" else unpack(Path(given), _WORK / "source")) / folder
+    tree = Path(given) if Path(given).is_dir() else unpack(Path(given), _WORK / "source")
+    if what == "requires" and Path(given).is_dir():
+        tree = shutil.copytree(given, _WORK / "source", symlinks=True)  # a hook may write
+    source = tree / folder
     os.environ["PYTHONPATH"] = str(environment)
     sys.path.append("/run/airlock/hooks")
     from pyproject_hooks import BuildBackendHookCaller

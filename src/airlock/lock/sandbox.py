@@ -14,6 +14,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,8 +25,7 @@ from airlock.core.errors import ToolError
 from airlock.core.process import clean_environment, find_tool
 from airlock.lock import sandbox_relay
 
-SANDBOX_UID = 64999
-"""Who the code runs as when Airlock runs as root: outside Debian's and systemd's ranges, owner of nothing."""
+_FIRST_UID = 1_800_000_000  # below the end of the range that systemd leaves to containers; nobody's on a usual machine
 
 _HIDDEN = ("/usr/local", "/usr/lib/python3/dist-packages", "/usr/src", "/usr/share/doc")
 _POLL = 0.2  # seconds between two looks at the memory in use
@@ -165,13 +166,21 @@ def _limited(limits: Limits) -> list[str]:
     ]
 
 
+def sandbox_uid() -> int:
+    """Who the code runs as when Airlock runs as root: owner of nothing, and another one for every process of Airlock,
+    since the kernel counts a user's processes together.
+    """
+    return _FIRST_UID + os.getpid()
+
+
 def _give(place: Path) -> None:
-    """Make the sandbox's user the owner of a folder of ours, and all that earlier runs did not leave to it."""
-    os.chown(place, SANDBOX_UID, SANDBOX_UID)
+    """Make the sandbox's user the owner of a folder of ours and of all in it."""
+    uid = sandbox_uid()
+    os.chown(place, uid, uid)
     if place.is_dir():
         for root, folders, files in os.walk(place):
             for name in (*folders, *files):
-                os.chown(Path(root, name), SANDBOX_UID, SANDBOX_UID, follow_symlinks=False)
+                os.chown(Path(root, name), uid, uid, follow_symlinks=False)
 
 
 def _as_root(
@@ -183,7 +192,8 @@ def _as_root(
     for number, (inside, place) in enumerate({**read_only, **writable}.items()):
         places[inside] = Path("/mnt", str(number))
         outer += ["--bind" if inside in writable else "--ro-bind", str(place), str(places[inside])]
-    drop = [find_tool("setpriv", "util-linux"), f"--reuid={SANDBOX_UID}", f"--regid={SANDBOX_UID}", "--clear-groups"]
+    uid = sandbox_uid()
+    drop = [find_tool("setpriv", "util-linux"), f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
     drop += ["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"]
     return (
         [*outer, "--", *drop],
@@ -225,8 +235,7 @@ async def _run(arguments: Sequence[str], limits: Limits) -> Outcome:
     finally:
         watch.cancel()
         if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            _end(process.pid)
             await process.wait()
         transport.close()
     code = process.returncode or 0
@@ -257,15 +266,19 @@ async def _watch(process: asyncio.subprocess.Process, limits: Limits) -> str:
         await asyncio.sleep(_POLL)
         stopped = "time" if loop.time() > end else "memory" if resident(process.pid) > limits.memory else ""
         if stopped:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()  # the rest dies with it: PR_SET_PDEATHSIG, then the end of the process namespace
+            _end(process.pid)
             return stopped
 
 
 def resident(root: int) -> int:
-    """Bytes resident in a process and all its descendants, from /proc (proc(5): stat, fields 4 and 24)."""
+    """Bytes resident in a process and all its descendants."""
+    return sum(_family(root).values())
+
+
+def _family(root: int) -> dict[int, int]:
+    """Process id → bytes resident, of a process and all its descendants (proc(5): stat, fields 4 and 24)."""
     page = os.sysconf("SC_PAGE_SIZE")
-    parents: dict[int, list[int]] = {}
+    children: dict[int, list[int]] = {}
     size: dict[int, int] = {}
     for entry in os.listdir("/proc"):  # noqa: PTH208 (five times as fast, and this runs several times a second)
         if not entry.isdecimal():
@@ -274,11 +287,29 @@ def resident(root: int) -> int:
             fields = Path("/proc", entry, "stat").read_text("latin-1").rpartition(")")[2].split()
         except OSError:
             continue  # it has ended meanwhile
-        parents.setdefault(int(fields[1]), []).append(int(entry))
+        if fields[0] == "Z":
+            continue
+        children.setdefault(int(fields[1]), []).append(int(entry))
         size[int(entry)] = int(fields[21]) * page
-    total, waiting = 0, [root]
+    found: dict[int, int] = {}
+    waiting = [root]
     while waiting:
         one = waiting.pop()
-        total += size.get(one, 0)
-        waiting += parents.get(one, [])
-    return total
+        if one in size and one not in found:
+            found[one] = size[one]
+            waiting += children.get(one, [])
+    return found
+
+
+def _end(root: int) -> None:
+    """Kill a process and all its descendants, these first: bubblewrap's own dying together works only once it has set
+    itself up, and what is left over then has no parent to be found by.
+    """
+    while True:
+        others = _family(root).keys() - {root}
+        for one in others or {root}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
+        if not others:
+            return
+        time.sleep(0.005)

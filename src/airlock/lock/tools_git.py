@@ -18,7 +18,7 @@ from airlock.fetch.http import shown
 from airlock.fetch.upstreams import PYPI
 from airlock.fetch.witness import Witness
 from airlock.lock.model import Artifact, ArtifactKind, artifact_id
-from airlock.lock.python_build import build_wheel, read_build_system_of_folder
+from airlock.lock.python_build import build_wheel, hook_requirements, read_build_system_of_folder
 from airlock.lock.python_compile import Compiler, Question
 from airlock.lock.python_files import Target, file_artifact
 from airlock.lock.tools_wheel import normalised
@@ -186,20 +186,24 @@ async def _wheel(
 ) -> tuple[str, bytes]:
     """(file name, bytes) of the wheel, built in the sandbox in an environment of wheels from the index."""
     system = read_build_system_of_folder(checkout.folder, where)
-    versions = await compiler.versions(Question(requirements=system.requires, wheels_only=True), where)
-    wheels = []
-    for name, version in sorted(versions.items()):
-        found = await file_artifact(witness, PYPI, name, version, target, where)
-        wheels.append((found.file, await witness.project_file(PYPI, name, found.file, found.sha256)))
-    out = work / "wheel"
-    out.mkdir()
     environment = {
         "SOURCE_DATE_EPOCH": str(checkout.date),
         "PBR_VERSION": checkout.version,
         "SKIP_GENERATE_AUTHORS": "1",
         "SKIP_WRITE_GIT_CHANGELOG": "1",
     }
-    words = await build_wheel(checkout.folder, system, wheels, out, minor=target.minor, environment=environment)
+
+    async def wheels(requirements: tuple[str, ...]) -> list[tuple[str, Path]]:
+        versions = await compiler.versions(Question(requirements=requirements, wheels_only=True), where)
+        files = [await file_artifact(witness, PYPI, name, one, target, where) for name, one in sorted(versions.items())]
+        return [(one.file, await witness.project_file(PYPI, one.name, one.file, one.sha256)) for one in files]
+
+    static = await wheels(system.requires)
+    more = await hook_requirements(checkout.folder, KOLLA, system, static, minor=target.minor)
+    isolated = await wheels((*system.requires, *more)) if more else static
+    out = work / "wheel"
+    out.mkdir()
+    words = await build_wheel(checkout.folder, system, isolated, out, minor=target.minor, environment=environment)
     built = [path for path in out.glob("*.whl") if path.is_file() and not path.is_symlink()]
     if len(built) != 1:
         raise ResolutionError(
