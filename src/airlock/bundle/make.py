@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import msgspec
@@ -16,24 +15,12 @@ from airlock.core.progress import Reporter
 from airlock.core.settings import Factory
 from airlock.definition.model import LoadedDefinition
 from airlock.evidence import ledger
-from airlock.lock.model import Lock, read_lock
+from airlock.lock.files import load_lock
+from airlock.lock.indexes import read_indexes
+from airlock.lock.model import Lock
 from airlock.store.pool import Pool
 
 VERB = "bundle"
-
-
-def load_lock(definition: LoadedDefinition) -> Lock:
-    """The lock that lies beside a definition.
-
-    Raises:
-        IncompleteError: there is none.
-        FormatError: it is not a lock.
-    """
-    path = definition.lock_path
-    try:
-        return read_lock(path.read_bytes(), str(path))
-    except FileNotFoundError:
-        raise IncompleteError(f"{path} does not exist", remedy="Run `airlock lock`, then `airlock refresh`.") from None
 
 
 def load_indexes(factory: Factory, lock: Lock) -> dict[str, bytes]:
@@ -43,12 +30,7 @@ def load_indexes(factory: Factory, lock: Lock) -> dict[str, bytes]:
         IncompleteError: it made none.
     """
     folder = factory.indexes / lock.digest
-    found = {
-        place.relative_to(folder).as_posix(): place.read_bytes()
-        for base, _, files in os.walk(folder)
-        for file in files
-        if (place := Path(base, file))
-    }
+    found = read_indexes(folder)
     if not found:
         raise IncompleteError(f"there are no indexes for this lock in {folder}", remedy="Run `airlock refresh`.")
     return found
@@ -61,13 +43,13 @@ def make_bundle(factory: Factory, definition: LoadedDefinition, media: Path, rep
     they are written.
 
     Raises:
-        AirlockError: see ``write_bundle``; StateError also when another process writes a bundle of this factory.
+        AirlockError: see ``write_bundle``; StateError also when another process is at work in this factory.
     """
-    lock = load_lock(definition)
-    plan = plan_bundle(lock, definition, load_indexes(factory, lock))
-    pool = Pool(factory.pool)
-    require_pool(plan, pool)
-    with exclusive(factory.state / "bundle.lock", "the factory's bundles"):
+    with exclusive(factory.state / "factory.lock", "the factory"):
+        lock = load_lock(definition.lock_path)
+        plan = plan_bundle(lock, definition, load_indexes(factory, lock))
+        pool = Pool(factory.pool)
+        require_pool(plan, pool)
         serial = assign_serial(
             factory.state,
             factory.ledger,

@@ -21,6 +21,7 @@ from airlock.core.errors import (
     IntegrityError,
     SpaceError,
     StateError,
+    UsageError,
 )
 from airlock.definition.load import load_definition
 from airlock.evidence import ledger
@@ -221,7 +222,7 @@ def test_without_lock_or_indexes_the_remedy_is_told(sample: Sample, tmp_path: Pa
         sample.bundle(tmp_path / "media")
     assert "refresh" in caught.value.remedy
     sample.definition.lock_path.unlink()
-    with pytest.raises(IncompleteError) as caught:
+    with pytest.raises(UsageError) as caught:
         sample.bundle(tmp_path / "media")
     assert "lock" in caught.value.remedy
 
