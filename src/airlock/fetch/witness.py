@@ -78,6 +78,11 @@ class Witness:
                 yield cls(pool, known, source, loop, port)
 
     @property
+    def live(self) -> bool:
+        """Whether upstreams are asked; not in replay."""
+        return isinstance(self._source, Live)
+
+    @property
     def unanswered(self) -> list[str]:
         """In replay: ``<upstream>/<path>`` of what was asked and is not in the transcript, in the order of asking."""
         return list(self._source.unanswered) if isinstance(self._source, Replay) else []

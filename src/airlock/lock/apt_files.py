@@ -37,7 +37,9 @@ def written(state: AptState, file: AptFile, image: str) -> AptState:
         if file.data is not None:
             etc[file.path] = file.data.decode("utf-8", "replace")
         return state.replace(etc=etc)
-    if folder in ("/etc/apt/trusted.gpg.d", "/etc/apt/keyrings") or file.data is None:
+    if file.data is None:
+        return state.replace(etc={name: text for name, text in state.etc.items() if name != file.path})
+    if folder in ("/etc/apt/trusted.gpg.d", "/etc/apt/keyrings"):
         return state
     raise UnclassifiedError(
         f"image {image}: writes {file.path}, whose effect on apt is not known",
@@ -48,6 +50,12 @@ def written(state: AptState, file: AptFile, image: str) -> AptState:
 def preferences_in_force(state: AptState) -> dict[str, str]:
     """Name below /etc/apt → text of the preferences files."""
     return {path.removeprefix("/etc/apt/"): text for path, text in state.etc.items() if path.startswith(_PREFERENCES)}
+
+
+def settings_in_force(state: AptState) -> dict[str, str]:
+    """Name in ``apt.conf.d`` → text of a base image's settings; its apt.conf is read last, as apt does."""
+    found = {path.removeprefix("/etc/apt/"): text for path, text in state.etc.items() if "/apt.conf" in path}
+    return {name.removeprefix("apt.conf.d/") if "/" in name else "zzzzzzzz-main": text for name, text in found.items()}
 
 
 def sources_in_force(state: AptState, known: Sequence[AptSource], where: str) -> list[AptSource]:

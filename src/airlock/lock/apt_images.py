@@ -13,13 +13,18 @@ from airlock.definition.model import DEBIAN_ARCHITECTURES
 from airlock.lock.apt_resolver import AptResolver, AptResult
 from airlock.lock.apt_steps import apt_steps
 from airlock.lock.apt_verify import solve_from_index
+from airlock.lock.base_reference import is_reference, resolve_base
 from airlock.lock.gather import Gathered
 from airlock.lock.model import Demand, Lock
 from airlock.lock.proof import RELOCK, Gap
+from airlock.store.pool import Pool
 
 
-def resolve_apt(gathered: Gathered, resolver: AptResolver, reporter: Reporter) -> dict[str, AptResult]:
-    """Image → what its apt commands do; a root's result also has the base image's packages.
+def resolve_apt(gathered: Gathered, resolver: AptResolver, pool: Pool, reporter: Reporter) -> dict[str, AptResult]:
+    """Image → what its apt commands do; a root's result also has what the base image is made of.
+
+    Args:
+        pool: where a base image from a registry lies.
 
     Raises:
         ResolutionError, UnclassifiedError: see ``AptResolver.resolve``.
@@ -29,7 +34,7 @@ def resolve_apt(gathered: Gathered, resolver: AptResolver, reporter: Reporter) -
     etc: dict[str, dict[str, bytes | None]] = {}
     with reporter.task(f"{arch}: OS packages", len(gathered.tree.images), unit="items") as task:
         for image in gathered.tree.images:
-            base = _base(gathered, resolver, image.name) if not image.parent else None
+            base = _base(gathered, resolver, pool, image.name) if not image.parent else None
             start = base.state if base else results[image.parent].state
             known = dict(etc.get(image.parent, {}))
             steps = apt_steps(gathered.readings[image.name], gathered.context, known)
@@ -40,10 +45,12 @@ def resolve_apt(gathered: Gathered, resolver: AptResolver, reporter: Reporter) -
     return results
 
 
-def _base(gathered: Gathered, resolver: AptResolver, image: str) -> AptResult:
-    """The base image's packages, as the answer to the FROM of a root."""
-    base = resolver.base(gathered.arch)
+def _base(gathered: Gathered, resolver: AptResolver, pool: Pool, image: str) -> AptResult:
+    """The base image's packages, or its files from a registry, as the answer to the FROM of a root."""
     asked = next(demand for demand in gathered.demands if demand.kind == "base-image" and demand.image == image)
+    if is_reference(asked.spec):
+        return resolve_base(asked, pool, gathered.apt_sources)
+    base = resolver.base(gathered.arch)
     demand = msgspec.structs.replace(asked, artifacts=base.demands[0].artifacts)
     return AptResult([demand], base.artifacts, base.stanzas, base.state)
 
@@ -54,7 +61,7 @@ def _together(base: AptResult, own: AptResult) -> AptResult:
 
 
 def prove_plans(
-    lock: Lock, gathered: Gathered, indexes: Mapping[str, bytes], work: Path, reporter: Reporter
+    lock: Lock, gathered: Gathered, indexes: Mapping[str, bytes], pool: Pool, work: Path, reporter: Reporter
 ) -> list[Gap]:
     """Solve every image again from the lock's own indexes: apt must come to the locked plans."""
     try:
@@ -65,7 +72,7 @@ def prove_plans(
             debian_arch=DEBIAN_ARCHITECTURES[gathered.arch],
             artifacts=lock.artifacts,
         )
-        results = resolve_apt(gathered, resolver, reporter)
+        results = resolve_apt(gathered, resolver, pool, reporter)
     except AirlockError as error:
         return [Gap("indexes", f"apt cannot solve the images from them: {error.message}", RELOCK)]
     locked = {demand.key: demand for demand in lock.demands}

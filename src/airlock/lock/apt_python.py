@@ -108,8 +108,22 @@ def deb_dists(path: Path, ident: str) -> dict[str, str]:
     return found
 
 
+def metadata_path(path: str) -> bool:
+    """Whether a path in an image (relative to its root) is the metadata of a distribution in dist-packages."""
+    return bool(_METADATA.fullmatch(path.replace("usr/local/", "usr/", 1)))
+
+
 def _identity(stream: IO[bytes], where: str) -> tuple[str, str]:
-    message = HeaderParser().parsestr(stream.read(_MAX_METADATA).decode("utf-8", "replace"))
+    return metadata_identity(stream.read(_MAX_METADATA), where)
+
+
+def metadata_identity(data: bytes, where: str) -> tuple[str, str]:
+    """Normalised project name and version, as a distribution's metadata say.
+
+    Raises:
+        FormatError: they name none.
+    """
+    message = HeaderParser().parsestr(data.decode("utf-8", "replace"))
     name, version = message.get("Name"), message.get("Version")
     if not name or not version:
         raise FormatError(f"{where} has no name or version")

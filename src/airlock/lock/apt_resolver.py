@@ -14,7 +14,7 @@ import msgspec
 from airlock.core.errors import ResolutionError
 from airlock.kolla.apt_sources import AptSource
 from airlock.lock.apt_catalogue import Catalogue, Offer
-from airlock.lock.apt_files import AptFile, preferences_in_force, sources_in_force, written
+from airlock.lock.apt_files import AptFile, preferences_in_force, settings_in_force, sources_in_force, written
 from airlock.lock.apt_plan import follow, parse_plan
 from airlock.lock.apt_root import AptRoot
 from airlock.lock.apt_state import AptState
@@ -178,7 +178,8 @@ class AptResolver:
         return _result(demands, installed, state)
 
     def _simulate(self, state: AptState, words: AptWords, where: str, named: set[str]) -> tuple[AptState, list[Offer]]:
-        self._root.enter(state, sources_in_force(state, self.sources, where), preferences_in_force(state))
+        sources = sources_in_force(state, self.sources, where)
+        self._root.enter(state, sources, preferences_in_force(state), settings_in_force(state))
         # The options come last: they must win over those of the Dockerfile.
         result = self._root.apt([words.program, *words.options, *_SIMULATE, words.verb, "--", *words.operands])
         output = result.stdout.decode("utf-8", "replace")

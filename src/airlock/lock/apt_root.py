@@ -82,6 +82,7 @@ class AptRoot:
             "state",
             "keys",
             "preferences.d",
+            "conf.d",
         ):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         self._take_keys([] if trusted else keyrings)
@@ -105,7 +106,7 @@ class AptRoot:
             "Dir": "/",
             "Dir::Etc": f"{root}",
             "Dir::Etc::main": "/dev/null",
-            "Dir::Etc::parts": "/dev/null",
+            "Dir::Etc::parts": f"{root}/conf.d",
             "Dir::Etc::netrc": "/dev/null",
             "Dir::Etc::netrcparts": "/dev/null",
             "Dir::Etc::sourcelist": f"{root}/sources.list",
@@ -142,12 +143,19 @@ class AptRoot:
             for source in merge_sources(sources)
         )
 
-    def enter(self, state: AptState, sources: Sequence[AptSource], preferences: Mapping[str, str]) -> None:
+    def enter(
+        self,
+        state: AptState,
+        sources: Sequence[AptSource],
+        preferences: Mapping[str, str],
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         """Put the root into a state.
 
         Args:
             sources: those in force.
             preferences: name (``preferences`` or ``preferences.d/NAME``) → text.
+            settings: name → text of the image's own settings, none of which may be about files or commands.
         """
         (self.root / "state/status").write_text(state.status, encoding="utf-8")
         marks = state.extended_states(self.debian_arch)
@@ -157,8 +165,10 @@ class AptRoot:
         if not listing.exists() or listing.read_text(encoding="utf-8") != text:
             listing.write_text(text, encoding="utf-8")
         (self.root / "preferences").unlink(missing_ok=True)
-        for old in (self.root / "preferences.d").iterdir():
+        for old in [*(self.root / "preferences.d").iterdir(), *(self.root / "conf.d").iterdir()]:
             old.unlink()
+        for name, text in (settings or {}).items():
+            (self.root / "conf.d" / name).write_text(text, encoding="utf-8")
         for name, text in preferences.items():
             (self.root / name).write_text(text, encoding="utf-8")
 

@@ -15,7 +15,7 @@ class Installed(msgspec.Struct, frozen=True):
     """One installed package.
 
     Attributes:
-        artifact: id of the .deb.
+        artifact: id of the .deb; empty for a package that came with a base image from a registry.
         stanza: its stanza of dpkg's status.
     """
 
@@ -29,12 +29,15 @@ class AptState(msgspec.Struct, frozen=True):
     Attributes:
         packages: name (``name:arch`` for a foreign architecture) → what is installed.
         auto: names that apt may remove again by ``autoremove``, sorted.
-        etc: container path below ``/etc/apt`` → text, for source lists and preferences.
+        etc: container path below ``/etc/apt`` → text, for source lists, preferences, and of a base image's
+            configuration what counts for the solver (``apt_conf``).
+        python: distributions in dist-packages that came with a base image, project → version.
     """
 
     packages: dict[str, Installed] = {}
     auto: tuple[str, ...] = ()
     etc: dict[str, str] = {}
+    python: dict[str, str] = {}
 
     @property
     def status(self) -> str:
@@ -56,8 +59,8 @@ class AptState(msgspec.Struct, frozen=True):
 
     @property
     def artifacts(self) -> tuple[str, ...]:
-        """Ids of the .debs of everything installed, sorted."""
-        return tuple(sorted(installed.artifact for installed in self.packages.values()))
+        """Ids of the .debs of everything installed, sorted; what came with a base image has none."""
+        return tuple(sorted(filter(None, (installed.artifact for installed in self.packages.values()))))
 
     def replace(
         self,
@@ -68,7 +71,7 @@ class AptState(msgspec.Struct, frozen=True):
         """A copy with some of it changed, in canonical order; marks of what is not installed are dropped."""
         new = dict(sorted((self.packages if packages is None else packages).items()))
         marks = sorted(set(self.auto if auto is None else auto) & new.keys())
-        return AptState(new, tuple(marks), dict(sorted((self.etc if etc is None else etc).items())))
+        return AptState(new, tuple(marks), dict(sorted((self.etc if etc is None else etc).items())), self.python)
 
     def to_bytes(self) -> bytes:
         """Canonical JSON."""

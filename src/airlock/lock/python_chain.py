@@ -84,7 +84,7 @@ class PythonChain:
     async def _system(self, apt: AptState) -> dict[str, str]:
         """What apt's packages have in dist-packages; each .deb is read once."""
         installed = [self._debs[ident] for ident in apt.artifacts]
-        found: dict[str, str] = {}
+        found = dict(apt.python)
         for deb in python_debs(installed, self._stanzas):
             if deb.id not in self._dists:
                 await fetch_debs([deb], self._witness, self._pool)

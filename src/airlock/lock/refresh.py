@@ -21,6 +21,7 @@ from airlock.fetch.source import page_path, read_page
 from airlock.fetch.transcript import Transcript, read_transcript
 from airlock.fetch.upstreams import KEPT, addresses
 from airlock.fetch.witness import Witness
+from airlock.lock.base_reference import refresh_images, registries
 from airlock.lock.model import Artifact, Lock
 from airlock.store.pool import Pool
 
@@ -48,11 +49,13 @@ class _Plan(msgspec.Struct):
         jobs: what can be fetched.
         recorded: those of them whose address is from a page recorded by ``lock``, and may be out of date.
         unlisted: Python files whose address has to be asked of their index.
+        images: files of images, which registries have.
     """
 
     jobs: list[Job] = []
     recorded: set[Job] = set()
     unlisted: list[Artifact] = []
+    images: list[Artifact] = []
     errors: list[AirlockError] = []
 
 
@@ -77,7 +80,8 @@ async def refresh(lock: Lock, factory: Factory, defaults: Mapping[str, str], rep
     if not missing:
         return RefreshResult(0, len(wanted), 0, time.monotonic() - began)
     transcript = _transcript(pool, lock)
-    known = addresses(settings.upstreams, {**defaults, **_kept_addresses(pool, transcript)})
+    named = {**defaults, **registries(lock.demands), **_kept_addresses(pool, transcript)}
+    known = addresses(settings.upstreams, named)
     plan = _plan(missing, pool, transcript, known, frozenset(settings.upstreams))
     asked, unfound = await _ask(plan.unlisted, known, settings.fetch)
     first = await download([*plan.jobs, *asked], pool, settings.fetch, reporter)
@@ -87,13 +91,14 @@ async def refresh(lock: Lock, factory: Factory, defaults: Mapping[str, str], rep
     moved, _ = await _ask([wanted[job.sha256] for job in plan.recorded if job.sha256 in failed], known, settings.fetch)
     moved = [job for job in moved if job != failed[job.sha256].job]
     second = await download(moved, pool, settings.fetch, reporter)
+    images = await asyncio.to_thread(refresh_images, lock, plan.images, pool, known, settings.fetch, reporter)
     tried = {job.sha256 for job in moved}
     failures = [*(failure for failure in first.failures if failure.job.sha256 not in tried), *second.failures]
-    raise_failures([*plan.errors, *unfound, *(failure.error for failure in failures)])
+    raise_failures([*plan.errors, *unfound, *images, *(failure.error for failure in failures)])
     return RefreshResult(
-        fetched=first.fetched + second.fetched,
+        fetched=first.fetched + second.fetched + len(plan.images),
         present=len(wanted) - len(missing),
-        bytes=first.bytes + second.bytes,
+        bytes=first.bytes + second.bytes + sum(artifact.size for artifact in plan.images),
         seconds=time.monotonic() - began,
     )
 
@@ -132,6 +137,8 @@ def _plan(
             plan.errors.append(_made(artifact))
         elif artifact.upstream not in known:
             plan.errors.append(_no_address(artifact))
+        elif artifact.kind == "image":
+            plan.images.append(artifact)
         elif artifact.kind not in ("wheel", "sdist"):
             plan.jobs.append(_job(artifact, below(known[artifact.upstream], artifact.path)))
         elif artifact.upstream not in named and (

@@ -25,6 +25,7 @@ from airlock.fetch.witness import Witness
 from airlock.kolla.environment import KollaEnvironment
 from airlock.lock.apt_images import resolve_apt
 from airlock.lock.apt_resolver import AptResolver
+from airlock.lock.base_reference import fetch_bases, registries
 from airlock.lock.gather import Gathered, gather, image_lines, render_sealed, sealed_sources
 from airlock.lock.indexes import STANZAS, AptIndexes
 from airlock.lock.model import Artifact, Demand, Image, Lock, make_lock
@@ -160,13 +161,17 @@ class _Solver:
         definition = self._loaded.definition
         self._reporter.say(f"{arch}: rendering Kolla and reading its Dockerfiles")
         gathered = await asyncio.to_thread(gather, environment, self._loaded, arch, self._work)
-        self._meet(gathered.tree.upstreams, parts)
+        self._meet(gathered.tree.upstreams | registries(gathered.demands), parts)
+        if self._witness.live:  # solving again takes what the pool holds
+            settings = self._factory.settings
+            known = addresses(settings.upstreams, parts.upstreams)
+            await asyncio.to_thread(fetch_bases, gathered.demands, self._pool, known, settings.fetch)
         found = await resolve_sources(self._loaded, gathered, self._witness, self._pool)
         parts.add(list(found.demands), list(found.artifacts))
         parts.upstreams |= found.upstreams
         resolver = self._apt_resolver(gathered)
         await asyncio.to_thread(resolver.update)
-        plans = await asyncio.to_thread(resolve_apt, gathered, resolver, self._reporter)
+        plans = await asyncio.to_thread(resolve_apt, gathered, resolver, self._pool, self._reporter)
         for plan in plans.values():
             parts.add(plan.demands, plan.artifacts)
             parts.apt.stanzas.update(plan.stanzas)

@@ -83,7 +83,7 @@ def _indexes(
     if not gaps:
         reporter.say("solving every image's packages again from the bundle's own index")
         for arch, asked in gathered.items():
-            gaps += prove_plans(lock, asked, held, work / f"plans-{arch}", reporter)
+            gaps += prove_plans(lock, asked, held, pool, work / f"plans-{arch}", reporter)
     return gaps
 
 
