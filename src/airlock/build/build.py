@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
-from airlock.build.base_image import base_want, provide_base
+from airlock.build.base_image import base_content, base_want, provide_base
 from airlock.build.image_facts import image_facts, run_check
 from airlock.build.mirror import BundleMirror
 from airlock.build.prepare import Prepared, content_of, image_wheels, prepare
@@ -229,7 +229,8 @@ class _Build:
             release = prepared.loaded.definition.base.release
             want = base_want(self._bundle.lock, self._arch, release, prepared.sources_list[self._arch], times[""])
             cache = self._site.cache / "base"
-            await provide_base(room, want, cache, fresh=self._request.fresh, reporter=reporter)
+            files = base_content(self._bundle.lock, content_of(self._bundle))
+            base = await provide_base(room, want, files, cache, fresh=self._request.fresh, reporter=reporter)
         with finding.stage("build"):
             outcome = await self._kolla(room, prepared, times, work)
         checks: dict[str, list[Check]] = {}
@@ -239,9 +240,10 @@ class _Build:
                 if name in tree.by_name:
                     room.image = name
                     checks[name] = [await run_check(room.engine, tree.by_name[name].reference, name, command)]
-                    reporter.say(f"{name}: `{' '.join(command)}` → {checks[name][0].output.splitlines()[-1:]}")
+                    said = checks[name][0].output.splitlines()
+                    reporter.say(f"{name}: `{' '.join(command)}` → {said[-1] if said else 'succeeds'}")
         with finding.stage("publish"):
-            await self._publish(room, prepared, outcome, times, checks)
+            await self._publish(room, prepared, outcome, times, checks, base)
 
     async def _empty(self, room: SealedRoom) -> None:
         """Images of earlier builds go: a layer taken from one would have other inputs under the same words."""
@@ -300,6 +302,7 @@ class _Build:
         outcome: BuildOutcome,
         times: dict[str, int],
         checks: dict[str, list[Check]],
+        base: str,
     ) -> None:
         tree = prepared.trees[self._arch]
         seconds = {image.name: image.seconds for image in outcome.images}
@@ -316,7 +319,7 @@ class _Build:
                         digest=digest,
                         id=facts.id,
                         reference=place.reference,
-                        parent=image.parent,
+                        parent=image.parent or f"sha256:{base}",
                         timestamp=times[image.name],
                         sealed=image.sealed_digest,
                         diff_ids=facts.diff_ids,

@@ -9,7 +9,10 @@ import calendar
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from pathlib import Path
+
+import msgspec
 
 from airlock.core.errors import IntegrityError
 from airlock.lock.model import Artifact, Lock
@@ -17,10 +20,17 @@ from airlock.lock.model import Artifact, Lock
 _AR_MAGIC = b"!<arch>\n"
 
 
+class _Created(msgspec.Struct):
+    """What a configuration has and a manifest has not."""
+
+    created: str | None = ""
+
+
 def file_time(artifact: Artifact, path: Path) -> int:
     """Seconds since the epoch at which an artifact was made, as it says itself.
 
-    A .deb says so in the header of its first ar member (deb(5)), a wheel, an sdist (tar or zip) by its newest member.
+    A .deb says so in the header of its first ar member (deb(5)), a wheel, an sdist (tar or zip) by its newest member,
+    an image by ``created`` of its configuration (its other files do not say).
 
     Raises:
         IntegrityError: the file is not of its kind.
@@ -28,13 +38,15 @@ def file_time(artifact: Artifact, path: Path) -> int:
     try:
         if artifact.kind == "deb":
             return _deb_time(path)
+        if artifact.kind == "image":
+            return _image_time(path)
         if artifact.kind == "wheel" or zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 return max((calendar.timegm(member.date_time) for member in archive.infolist()), default=0)
         if artifact.kind in ("sdist", "source"):
             with tarfile.open(path, "r:*") as archive:
                 return max((int(member.mtime) for member in archive), default=0)
-    except (OSError, ValueError, tarfile.TarError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, msgspec.MsgspecError, tarfile.TarError, zipfile.BadZipFile) as error:
         raise IntegrityError(f"{artifact.id} is not a whole {artifact.kind}: {error}") from None
     return 0
 
@@ -45,6 +57,14 @@ def _deb_time(path: Path) -> int:
     if not head.startswith(_AR_MAGIC):
         raise ValueError("no ar archive")
     return int(head[len(_AR_MAGIC) + 16 : len(_AR_MAGIC) + 28])
+
+
+def _image_time(path: Path) -> int:
+    if path.suffix != ".json":
+        return 0
+    created = msgspec.json.decode(path.read_bytes(), type=_Created).created
+    # Seconds are enough; a time without zone would be the machine's.
+    return max(calendar.timegm(datetime.fromisoformat(created).utctimetuple()), 0) if created else 0
 
 
 def image_times(lock: Lock, arch: str, content: Callable[[Artifact], Path]) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from airlock.core.digest import CHUNK
 from airlock.core.errors import IntegrityError, ToolError, UpstreamError
 from airlock.core.files import FileWriter, write_file
 from airlock.core.process import find_tool, last_lines, run
+from airlock.engine.image_manifest import Reference, image_files
 from airlock.engine.podman import EnginePaths, Podman
 
 _LAYOUT = "application/vnd.oci.image"
@@ -59,6 +61,65 @@ async def import_tar(
     if result.returncode != 0:
         raise ToolError(f"{tar} could not be made the image {name}: {last_lines(result)}")
     return config
+
+
+async def import_files(
+    engine: Podman, files: Mapping[str, Path], reference: Reference, name: str, architecture: str
+) -> str:
+    """Put a registry's image into the engine from its files. Its id is the digest of its configuration, as always.
+
+    skopeo compares every layer with the manifest while it copies, and what it unpacks with the configuration.
+
+    Args:
+        files: sha256 → file; they are linked to, never changed.
+        reference: whose digest everything hangs on.
+        name: with tag, in the engine.
+        architecture: OCI's name.
+
+    Returns:
+        The image's id, in hexadecimal.
+
+    Raises:
+        IntegrityError: a file is missing, has other bytes, or the engine has another image than the configuration's.
+        FormatError, ResolutionError: see ``image_manifest.image_files``.
+    """
+
+    def read(sha256: str, manifest: str) -> bytes:
+        return _file(files, reference, sha256).read_bytes()
+
+    image = await asyncio.to_thread(image_files, reference, architecture, read)
+    folder = engine.paths.temporary / f"image-{image.config.sha256[:16]}"
+    try:
+        folder.mkdir()
+        # skopeo's own format (containers-transports(5), dir:), since an OCI layout cannot hold Docker's manifests.
+        write_file(folder / "version", b"Directory Transport Version: 1.1\n", durable=False)
+        (folder / "manifest.json").symlink_to(files[image.manifest.sha256].absolute())
+        for blob in (image.config, *image.layers):
+            with contextlib.suppress(FileExistsError):  # two layers may be the same
+                (folder / blob.sha256).symlink_to(_file(files, reference, blob.sha256).absolute())
+        result = await engine.tool(
+            find_tool("skopeo", "skopeo"), "copy", "--quiet", f"dir:{folder}", engine.paths.storage(name)
+        )
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    if result.returncode != 0:
+        raise IntegrityError(
+            f"{reference} could not be put together as {name}: {last_lines(result)}",
+            remedy="Import the bundle again; its files may have changed in the store.",
+        )
+    shown = await engine.podman("image", "inspect", "--format={{.Id}}", name, check=True)
+    found = shown.stdout.decode().strip()
+    if found != image.config.sha256:
+        raise IntegrityError(f"{name} has the id {found} in the engine; {reference} is {image.config.sha256}")
+    return found
+
+
+def _file(files: Mapping[str, Path], reference: Reference, sha256: str) -> Path:
+    if sha256 not in files or not files[sha256].is_file():
+        raise IntegrityError(
+            f"{reference}: sha256:{sha256} is not among the bundle's files", remedy="Import the bundle again."
+        )
+    return files[sha256]
 
 
 def _write_layout(
