@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.bundle_samples import QUIET, Sample, forge, make_sample, manifest_of, tree
 
 from airlock.bundle.manifest import FileEntry, read_content
-from airlock.bundle.media import MAX_FINDINGS, Findings
+from airlock.bundle.media import MAX_FINDINGS, Findings, hash_plain, read_plain
 from airlock.bundle.verify import verify_bundle
 from airlock.core.digest import sha256_bytes
 from airlock.core.errors import AirlockError, FormatError, IncompleteError, IntegrityError, UsageError
@@ -378,6 +378,17 @@ def test_what_is_read_whole_is_bounded(bundle: Path, name: str) -> None:
     os.truncate(bundle / name, 1 << 40)
     with pytest.raises(IntegrityError, match="larger than"):
         verify_bundle(bundle, QUIET)
+
+
+@pytest.mark.parametrize("swap", ["link", "pipe"])
+def test_what_is_swapped_while_it_is_read_is_not_followed(bundle: Path, swap: str) -> None:
+    for path in (content_file(bundle), bundle / "MANIFEST.json"):
+        elsewhere = path.rename(bundle.parent / "elsewhere")
+        path.symlink_to(elsewhere) if swap == "link" else os.mkfifo(path)
+        with pytest.raises(OSError, match="symbolic links" if swap == "link" else "not a regular file"):
+            hash_plain(path, 100)
+        with pytest.raises(OSError, match="symbolic links" if swap == "link" else "not a regular file"):
+            read_plain(path, 100)
 
 
 def test_unreadable_media_are_told_apart(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

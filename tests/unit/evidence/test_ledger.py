@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,21 @@ def test_an_entry_longer_than_the_read_window_is_found(tmp_path: Path) -> None:
     ledger.append(path, "build", {"text": "y" * 70_000})
     ledger.append(path, "build", {})
     assert len(list(ledger.entries(path))) == 4
+
+
+def test_a_write_that_is_cut_short_leaves_the_ledger_as_it_was(tmp_path: Path) -> None:
+    path = filled(tmp_path / "l")
+    whole = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 40, hard))  # the first 40 bytes of the entry still fit
+    try:
+        with pytest.raises(OSError, match="too large"):
+            ledger.append(path, "bundle", {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == whole
+    ledger.append(path, "bundle", {})
+    assert [entry.verb for entry in ledger.entries(path)] == ["bundle"] * 5
 
 
 def _append_many(path: Path, name: str) -> None:
