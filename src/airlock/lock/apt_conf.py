@@ -38,7 +38,7 @@ def parse_conf(text: str, where: str) -> str:
                 f"{where} sets {found[1]}, which cannot be reached while an image is built without network",
                 remedy="Take a base image without a proxy in apt's configuration.",
             )
-        if found and _SOLVING.fullmatch(found[1]):
+        if found and found[2] and _SOLVING.fullmatch(found[1]):  # the head of a list has no value
             kept.append(f"{line}\n")
     return "".join(kept)
 
