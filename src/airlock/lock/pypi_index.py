@@ -10,8 +10,9 @@ from packaging.utils import canonicalize_name
 
 from airlock.lock.model import Artifact
 
-# A client clamps the surplus `..` at the root, so that the same page works from the store's deeper path.
-_UP = "../../../../.."
+# From bundles/<id>/indexes/pypi/simple/<project>/ of a store to its root. In the room, where the page lies at
+# /pypi/simple/<project>/, a client clamps the surplus at the root, so that the same page works there.
+_UP = "../../../../../.."
 _HEAD = '<!DOCTYPE html>\n<html><head><meta charset="utf-8"><title>{title}</title></head>\n<body>\n'
 _FOOT = "</body></html>\n"
 

@@ -222,7 +222,7 @@ def newest_sdist(files: Sequence[ProjectFile], name: str, specifier: SpecifierSe
             project, version = parse_sdist_filename(file.filename)
         except (InvalidSdistFilename, InvalidVersion):
             continue
-        if project == canonicalize_name(name) and specifier.contains(version):
+        if project == canonicalize_name(name) and specifier.contains(version, prereleases=bool(specifier.prereleases)):
             found.append((version, file.filename, file))
     if not found:
         return None
