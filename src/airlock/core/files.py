@@ -92,12 +92,16 @@ class FileWriter:
             stream.close()
             self.part.unlink(missing_ok=True)
             return
-        stream.flush()
-        os.fchmod(stream.fileno(), self.mode)
-        if self.durable:
-            os.fsync(stream.fileno())
-        stream.close()
-        self.part.replace(self.path)
+        try:
+            with stream:
+                stream.flush()
+                os.fchmod(stream.fileno(), self.mode)
+                if self.durable:
+                    os.fsync(stream.fileno())
+            self.part.replace(self.path)
+        except BaseException:
+            self.part.unlink(missing_ok=True)
+            raise
         if self.durable:
             fsync_directory(self.path.parent)
 
