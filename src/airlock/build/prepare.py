@@ -53,13 +53,12 @@ async def prepare(bundle: StoredBundle, cache: Path, work: Path, reporter: Repor
         work: folder for this build.
 
     Raises:
-        IncompleteError: what is rendered here is not what was locked, or the store lacks a file; names each gap.
+        IncompleteError: what is rendered here is not what was locked, or the store lost a file; names each gap.
+        IntegrityError: a file of the store has changed since it was imported.
     """
     lock = bundle.lock
     loaded = lay_out_definition(bundle, work / "definition")
-    gaps = [gap for artifact in lock.artifacts if (gap := _absent(bundle, artifact))]
-    if gaps:
-        _refuse(bundle, gaps)
+    bundle.check(reporter)
     reporter.say("Kolla's environment, from the bundle's wheels")
     python = await tools_environment(tool_artifacts(lock), content_of(bundle), cache / "kolla")
     environment = KollaEnvironment(python)
@@ -81,15 +80,6 @@ def content_of(bundle: StoredBundle) -> Callable[[Artifact], Path]:
         return path
 
     return find
-
-
-def _absent(bundle: StoredBundle, artifact: Artifact) -> Gap | None:
-    try:
-        if content_of(bundle)(artifact).stat().st_size == artifact.size:
-            return None
-    except OSError:
-        pass
-    return Gap(f"bundle {bundle.id}", f"{artifact.id} is not whole in the store", "Import the bundle again.")
 
 
 def _refuse(bundle: StoredBundle, gaps: list[Gap]) -> None:
