@@ -31,6 +31,7 @@ def resolve_apt(gathered: Gathered, resolver: AptResolver, pool: Pool, reporter:
     """
     arch = gathered.arch
     results: dict[str, AptResult] = {}
+    resolver.cut(_roots(gathered, pool))
     etc: dict[str, dict[str, bytes | None]] = {}
     with reporter.task(f"{arch}: OS packages", len(gathered.tree.images), unit="items") as task:
         for image in gathered.tree.images:
@@ -53,6 +54,16 @@ def _base(gathered: Gathered, resolver: AptResolver, pool: Pool, image: str) -> 
     base = resolver.base(gathered.arch)
     demand = msgspec.structs.replace(asked, artifacts=base.demands[0].artifacts)
     return AptResult([demand], base.artifacts, base.stanzas, base.state)
+
+
+def _roots(gathered: Gathered, pool: Pool) -> set[str]:
+    """Everything that is not an option in any apt command of any image, and what a base image brings."""
+    words = {word for demand in gathered.demands if demand.kind == "apt" for word in demand.spec.split()[1:]}
+    for demand in gathered.demands:
+        if demand.kind == "base-image" and is_reference(demand.spec):
+            state = resolve_base(demand, pool, gathered.apt_sources).state
+            words |= {name.partition(":")[0] for name in state.packages}
+    return {word for word in words if not word.startswith("-")}
 
 
 def _together(base: AptResult, own: AptResult) -> AptResult:

@@ -6,7 +6,7 @@ solve another problem (a package named by one line may be removed by a later one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,6 +14,7 @@ import msgspec
 from airlock.core.errors import ResolutionError
 from airlock.kolla.apt_sources import AptSource
 from airlock.lock.apt_catalogue import Catalogue, Offer
+from airlock.lock.apt_cut import cut_lists
 from airlock.lock.apt_files import AptFile, preferences_in_force, settings_in_force, sources_in_force, written
 from airlock.lock.apt_plan import follow, parse_plan
 from airlock.lock.apt_root import AptRoot
@@ -113,6 +114,13 @@ class AptResolver:
         """
         self._root.update()
         self._catalogue = Catalogue(self._root.targets(), self._idents)
+
+    def cut(self, roots: Iterable[str]) -> tuple[int, int]:
+        """Drop from the lists what neither the base image nor these operands of apt commands can reach.
+
+        The catalogue still knows everything, for messages. Returns (stanzas kept, stanzas there were).
+        """
+        return cut_lists([target.packages for target in self._root.targets()], roots)
 
     @property
     def releases(self) -> dict[str, dict[str, str]]:
