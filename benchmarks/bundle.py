@@ -2,8 +2,8 @@
 
     python benchmarks/bundle.py BUNDLE        (after `make demo`: .demo/media/<bundle id>)
 
-Each command runs several times in turn, A B A B …, with a warm page cache; medians are compared. Ratios below 1 mean that
-Airlock is the faster one. Import does more than the copies beside it: it verifies, hashes while copying and reads back.
+Each command runs several times in turn, A B A B …, with a warm page cache; medians are compared. Ratios below 1 mean
+that Airlock is faster. Import does more than the copy beside it: it verifies, hashes while copying and reads back.
 """
 
 from __future__ import annotations
