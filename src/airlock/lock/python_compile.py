@@ -7,6 +7,7 @@ builds, and what goes wrong otherwise: docs/ecosystems/python.md.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -69,6 +70,7 @@ class Compiler:
         shutil.rmtree(work, ignore_errors=True)
         (work / "cache").mkdir(parents=True)
         self._answers: dict[Question, dict[str, str]] = {}
+        self._one = asyncio.Lock()
 
     async def versions(self, question: Question, where: str) -> dict[str, str]:
         """Normalised name → version of everything that the answer holds; source trees have the version ``""``.
@@ -80,6 +82,12 @@ class Compiler:
             ResolutionError: it cannot be satisfied; with uv's own words.
             UpstreamError: the index failed while uv asked.
         """
+        if not question.requirements and not question.sources:
+            return {}
+        async with self._one:  # one cache, one folder
+            return await self._versions(question, where)
+
+    async def _versions(self, question: Question, where: str) -> dict[str, str]:
         if question not in self._answers:
             failures = len(self._witness.failures)
             outcome, output = await self._run(question)

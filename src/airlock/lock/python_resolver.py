@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -65,6 +67,7 @@ class PythonResolver:
         self._constraints, self._pins, self._build_pins = constraints, pins, build_pins
         self._arch, self._glibc, self._work = arch, glibc, work
         self._compilers: dict[str, Compiler] = {}
+        self._at_a_time = asyncio.Semaphore(os.cpu_count() or 1)
         self._hooks: dict[tuple[_Sdist, tuple[str, ...]], tuple[str, ...] | None] = {}
 
     async def resolve(
@@ -101,7 +104,11 @@ class PythonResolver:
             artifacts |= answer.artifacts
             for demand in answer.demands:
                 demands[demand.key] = _joined(demands.get(demand.key), demand)
-        return PythonResult(tuple(demands.values()), tuple(artifacts.values()), state)
+        return PythonResult(
+            tuple(sorted(demands.values(), key=lambda demand: demand.key)),
+            tuple(sorted(artifacts.values(), key=lambda artifact: artifact.key)),
+            state,
+        )
 
     async def hook(
         self, sdist: _Sdist, static: Sequence[Artifact], minor: tuple[int, int], where: str
@@ -114,9 +121,10 @@ class PythonResolver:
             else:
                 system = read_build_system(sdist.path, sdist.file, where, sdist.folder)
                 wheels = [(artifact.file, await self.fetched(artifact)) for artifact in static]
-                self._hooks[key] = await hook_requirements(
-                    sdist.path, sdist.file, system, wheels, minor=minor, folder=sdist.folder
-                )
+                async with self._at_a_time:
+                    self._hooks[key] = await hook_requirements(
+                        sdist.path, sdist.file, system, wheels, minor=minor, folder=sdist.folder
+                    )
         return self._hooks[key]
 
     async def artifact(self, name: str, version: str, target: Target, where: str) -> Artifact:
@@ -179,15 +187,27 @@ class _Line:
         ids = self._note(files) | {tree.artifact for tree in line.sources}
         note = "" if ids else SATISFIED
         self._demand("python", line.spec, ids, note)
-        for tree in line.sources:
-            await self._isolate(_Sdist(tree.name, tree.file, tree.path, tree.folder))
-        await self._isolate_all(files)
+        trees = [_Sdist(tree.name, tree.file, tree.path, tree.folder) for tree in line.sources]
+        await self._isolate_all([*trees, *await self._sdists(files)])
         return state.after(line.venv, [*changed, *(_tree(name, tree) for name, tree in sources.items())])
 
-    async def _isolate_all(self, files: Iterable[Artifact]) -> None:
-        for artifact in files:
-            if artifact.kind == "sdist":
-                await self._isolate(_Sdist(artifact.name, artifact.file, await self._resolver.fetched(artifact)))
+    async def _sdists(self, files: Iterable[Artifact]) -> list[_Sdist]:
+        return [
+            _Sdist(artifact.name, artifact.file, await self._resolver.fetched(artifact))
+            for artifact in files
+            if artifact.kind == "sdist"
+        ]
+
+    async def _isolate_all(self, sdists: Iterable[_Sdist]) -> None:
+        """Several at a time: their hooks take most of the time, and their order shows nowhere."""
+        tasks = [asyncio.create_task(self._isolate(sdist)) for sdist in sdists]
+        try:
+            for task in tasks:  # in order, so that of several errors the same one is reported
+                await task
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _isolate(self, sdist: _Sdist) -> None:
         """Demand what building ``sdist`` fetches, and what building that fetches, and so on."""
@@ -203,7 +223,7 @@ class _Line:
         missing = [one for one in needed or () if canonicalize_name(Requirement(one).name) not in names]
         files = [*static, *await self._isolation(missing, where)]
         self._demand("python-build", sdist.file, self._note(files), HOOK_FAILED if needed is None else "")
-        await self._isolate_all(files)
+        await self._isolate_all(await self._sdists(files))
 
     async def _isolation(self, requirements: Sequence[str], where: str) -> list[Artifact]:
         question = Question(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import time
@@ -25,6 +26,8 @@ from airlock.core.errors import ToolError
 from airlock.core.process import clean_environment, find_tool
 from airlock.lock import sandbox_relay
 
+_RUNS = 16  # at a time in one process
+_runs = itertools.count()
 _FIRST_UID = 1_800_000_000  # below the end of the range that systemd leaves to containers; nobody's on a usual machine
 
 _HIDDEN = ("/usr/local", "/usr/lib/python3/dist-packages", "/usr/src", "/usr/share/doc")
@@ -109,9 +112,10 @@ async def run_sandboxed(
     outer: list[str] = []
     writable = writable or {}
     if os.geteuid() == 0:
+        uid = _new_uid()
         for place in (*writable.values(), *([relay.socket] if relay else [])):
-            _give(place)
-        outer, read_only, writable = _as_root(read_only, writable)
+            _give(place, uid)
+        outer, read_only, writable = _as_root(uid, read_only, writable)
     bound = [word for inside, place in read_only.items() for word in ("--ro-bind", str(place), inside)]
     bound += [word for inside, place in writable.items() for word in ("--bind", str(place), inside)]
     arguments = [
@@ -166,16 +170,15 @@ def _limited(limits: Limits) -> list[str]:
     ]
 
 
-def sandbox_uid() -> int:
-    """Who the code runs as when Airlock runs as root: owner of nothing, and another one for every process of Airlock,
-    since the kernel counts a user's processes together.
+def _new_uid() -> int:
+    """Who the code runs as when Airlock runs as root: owner of nothing, and another one for every run, since the kernel
+    counts a user's processes together.
     """
-    return _FIRST_UID + os.getpid()
+    return _FIRST_UID + os.getpid() * _RUNS + next(_runs) % _RUNS
 
 
-def _give(place: Path) -> None:
+def _give(place: Path, uid: int) -> None:
     """Make the sandbox's user the owner of a folder of ours and of all in it."""
-    uid = sandbox_uid()
     os.chown(place, uid, uid)
     if place.is_dir():
         for root, folders, files in os.walk(place):
@@ -184,7 +187,7 @@ def _give(place: Path) -> None:
 
 
 def _as_root(
-    read_only: Mapping[str, Path], writable: Mapping[str, Path]
+    uid: int, read_only: Mapping[str, Path], writable: Mapping[str, Path]
 ) -> tuple[list[str], dict[str, Path], dict[str, Path]]:
     """The step before as root: what to put in front, and the same mappings with reachable places."""
     outer = [find_tool("bwrap", "bubblewrap"), "--die-with-parent", "--dev-bind", "/", "/", "--tmpfs", "/mnt"]
@@ -192,7 +195,6 @@ def _as_root(
     for number, (inside, place) in enumerate({**read_only, **writable}.items()):
         places[inside] = Path("/mnt", str(number))
         outer += ["--bind" if inside in writable else "--ro-bind", str(place), str(places[inside])]
-    uid = sandbox_uid()
     drop = [find_tool("setpriv", "util-linux"), f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
     drop += ["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs", "--"]
     return (

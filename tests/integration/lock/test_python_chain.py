@@ -340,6 +340,8 @@ async def test_what_cannot_be_resolved_names_image_line_and_uvs_words(pool, tmp_
         assert "leaf==2.0" in await fails("leaf==2.0")
         assert "address of its own" in await fails("leaf @ http://mirror.example.org/leaf.whl")
         assert "--index-url" in await fails(requirement_texts=("--index-url http://mirror.example.org\nleaf\n",))
+        index.files |= [sdist("unbuildable", "1.0", static=("nowhere",), stated=True)]
+        assert "to build unbuildable-1.0.tar.gz: " in await fails("unbuildable")
         index.down = True
         with pytest.raises(UpstreamError, match=r"line 45.*503"):
             await python.resolve("i", [line(45, "unasked")], PythonState(), python_version="3.11.2", system={})
