@@ -31,11 +31,16 @@ def resolve_apt(gathered: Gathered, resolver: AptResolver, pool: Pool, reporter:
     """
     arch = gathered.arch
     results: dict[str, AptResult] = {}
-    resolver.cut(_roots(gathered, pool))
+    taken = {
+        demand.image: resolve_base(demand, pool, gathered.apt_sources)
+        for demand in gathered.demands
+        if demand.kind == "base-image" and is_reference(demand.spec)
+    }
+    resolver.cut(_roots(gathered, taken))
     etc: dict[str, dict[str, bytes | None]] = {}
     with reporter.task(f"{arch}: OS packages", len(gathered.tree.images), unit="items") as task:
         for image in gathered.tree.images:
-            base = _base(gathered, resolver, pool, image.name) if not image.parent else None
+            base = taken.get(image.name) or _made(gathered, resolver, image.name) if not image.parent else None
             start = base.state if base else results[image.parent].state
             known = dict(etc.get(image.parent, {}))
             steps = apt_steps(gathered.readings[image.name], gathered.context, known)
@@ -46,23 +51,18 @@ def resolve_apt(gathered: Gathered, resolver: AptResolver, pool: Pool, reporter:
     return results
 
 
-def _base(gathered: Gathered, resolver: AptResolver, pool: Pool, image: str) -> AptResult:
-    """The base image's packages, or its files from a registry, as the answer to the FROM of a root."""
+def _made(gathered: Gathered, resolver: AptResolver, image: str) -> AptResult:
+    """The packages that a base image is made of, as the answer to the FROM of a root."""
     asked = next(demand for demand in gathered.demands if demand.kind == "base-image" and demand.image == image)
-    if is_reference(asked.spec):
-        return resolve_base(asked, pool, gathered.apt_sources)
     base = resolver.base(gathered.arch)
     demand = msgspec.structs.replace(asked, artifacts=base.demands[0].artifacts)
     return AptResult([demand], base.artifacts, base.stanzas, base.state)
 
 
-def _roots(gathered: Gathered, pool: Pool) -> set[str]:
-    """Everything that is not an option in any apt command of any image, and what a base image brings."""
+def _roots(gathered: Gathered, taken: Mapping[str, AptResult]) -> set[str]:
+    """Everything that is not an option in any apt command of any image, and what base images bring."""
     words = {word for demand in gathered.demands if demand.kind == "apt" for word in demand.spec.split()[1:]}
-    for demand in gathered.demands:
-        if demand.kind == "base-image" and is_reference(demand.spec):
-            state = resolve_base(demand, pool, gathered.apt_sources).state
-            words |= {name.partition(":")[0] for name in state.packages}
+    words |= {name for base in taken.values() for name in base.state.packages}
     return {word for word in words if not word.startswith("-")}
 
 
