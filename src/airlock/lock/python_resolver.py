@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from airlock.core.errors import ResolutionError
 from airlock.fetch.witness import Witness
 from airlock.lock.model import Artifact, Demand, Kind
 from airlock.lock.python_build import HOOK_FAILED, hook_requirements, read_build_system
 from airlock.lock.python_compile import Compiler, Question, names_of, preferences
 from airlock.lock.python_files import Target, file_artifact
 from airlock.lock.python_model import Installed, PipLine, PythonResult, PythonState, SourceTree
+from airlock.lock.python_words import check_requirements, requirement_lines
 from airlock.store.pool import Pool
 
 SATISFIED = "everything it names is installed already"
@@ -165,8 +164,8 @@ class _Line:
         """Answer it; returns the environment after it."""
         line = self._line
         before = state.view(line.venv, system)
-        requirements = (*line.requirements, *_requirement_lines(line.requirement_texts, self._where))
-        _check(requirements, self._where)
+        requirements = (*line.requirements, *requirement_lines(line.requirement_texts, self._where))
+        check_requirements(requirements, self._where)
         sources = {str(canonicalize_name(tree.name)): tree for tree in line.sources}
         question = Question(
             requirements=requirements,
@@ -259,32 +258,3 @@ def _joined(old: Demand | None, new: Demand) -> Demand:
         return new
     ids = tuple(sorted({*old.artifacts, *new.artifacts}))
     return msgspec.structs.replace(new, artifacts=ids, note=old.note or new.note if ids else new.note)
-
-
-_COMMENT = re.compile(r"(^|\s)#.*$")
-
-
-def _requirement_lines(texts: Iterable[str], where: str) -> list[str]:
-    """The requirements in requirement files; options in them are refused, since they change where pip looks."""
-    found: list[str] = []
-    for text in texts:
-        for raw in text.replace("\\\n", " ").splitlines():
-            words = _COMMENT.sub("", raw).strip()
-            if words.startswith("-"):
-                raise ResolutionError(f"{where}: a requirements file holds {words!r}", remedy=_ONLY)
-            if words:
-                found.append(words.partition(" --hash")[0].strip())
-    return found
-
-
-_ONLY = "Only PEP 508 requirements can be locked: override the block of the Dockerfile that names it."
-
-
-def _check(requirements: Iterable[str], where: str) -> None:
-    for text in requirements:
-        try:
-            found = Requirement(text)
-        except InvalidRequirement:
-            raise ResolutionError(f"{where}: {text!r} is no requirement", remedy=_ONLY) from None
-        if found.url:
-            raise ResolutionError(f"{where}: {text!r} comes from an address of its own", remedy=_ONLY)

@@ -5,32 +5,34 @@ docs/ecosystems/sources.md says which section takes which.
 
 from __future__ import annotations
 
-import gzip
-import io
-import re
-import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Container
 from pathlib import PurePosixPath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import InvalidSdistFilename, canonicalize_name, parse_sdist_filename
-from packaging.version import InvalidVersion, Version
 
 from airlock.core.errors import DefinitionError, GoneError, IntegrityError, ResolutionError
 from airlock.core.paths import safe_component
 from airlock.definition.model import DEBIAN_ARCHITECTURES, LoadedDefinition
-from airlock.fetch.simple import ProjectFile
 from airlock.fetch.upstreams import PYPI
 from airlock.fetch.witness import Witness
 from airlock.kolla.environment import SourceWant
 from airlock.kolla.render import OPENDEV
 from airlock.lock.gather import Gathered
 from airlock.lock.model import Artifact, Demand, artifact_id
-from airlock.lock.python_files import is_sdist, project_artifact
+from airlock.lock.python_files import project_artifact
 from airlock.lock.python_model import SourceTree
 from airlock.lock.sources_fetch import fetch
+from airlock.lock.sources_names import (
+    make_archive,
+    newest_sdist,
+    pinned,
+    project_of,
+    split_address,
+    stated_version,
+    stem,
+)
 from airlock.store.pool import Pool
 
 REQUIREMENTS = "requirements"
@@ -55,8 +57,13 @@ class SourcesResult(msgspec.Struct, frozen=True):
     upstreams: dict[str, str]
 
 
-async def resolve_sources(loaded: LoadedDefinition, gathered: Gathered, witness: Witness, pool: Pool) -> SourcesResult:
+async def resolve_sources(
+    loaded: LoadedDefinition, gathered: Gathered, witness: Witness, pool: Pool, settled: Container[str] = ()
+) -> SourcesResult:
     """Answer every ``source`` demand of an architecture.
+
+    Args:
+        settled: names of upstreams whose address stands in the factory's settings.
 
     Raises:
         ResolutionError: a section has neither a release nor a branch archive that can be taken; names it.
@@ -66,7 +73,7 @@ async def resolve_sources(loaded: LoadedDefinition, gathered: Gathered, witness:
     """
     wants = {want.section: want for image in gathered.tree.images for want in image.sources}
     asked = [demand for demand in gathered.demands if demand.kind == "source"]
-    resolver = SourceResolver(loaded, gathered.arch, gathered.tree.upstreams.get(OPENDEV, ""), witness, pool)
+    resolver = SourceResolver(loaded, gathered.arch, gathered.tree.upstreams.get(OPENDEV, ""), witness, pool, settled)
     answers: dict[str, tuple[Artifact, SourceTree]] = {}
     for demand in asked:
         if demand.spec not in answers:
@@ -86,11 +93,19 @@ class SourceResolver:
         tarballs: Kolla's ``tarballs_base``, the address of the upstream ``opendev``.
     """
 
-    def __init__(self, loaded: LoadedDefinition, arch: str, tarballs: str, witness: Witness, pool: Pool) -> None:
+    def __init__(
+        self,
+        loaded: LoadedDefinition,
+        arch: str,
+        tarballs: str,
+        witness: Witness,
+        pool: Pool,
+        settled: Container[str] = (),
+    ) -> None:
         self._definition = loaded.definition
         self._constraints = loaded.files[loaded.definition.sources.constraints].decode("utf-8")
         self._arch, self._tarballs = arch, tarballs.rstrip("/")
-        self._witness, self._pool = witness, pool
+        self._witness, self._pool, self._settled = witness, pool, settled
         self.upstreams: dict[str, str] = {}
 
     async def resolve(self, want: SourceWant, where: str) -> tuple[Artifact, SourceTree]:
@@ -155,8 +170,8 @@ class SourceResolver:
         """What the definition says; else the pin in the constraints; else a version in Kolla's own address."""
         text = self._definition.sources.release.get(want.section, "")
         if not text:
-            pinned = _pin(self._constraints, project) or _stated_version(want, project)
-            text = f"=={pinned}" if pinned else ""
+            pin = pinned(self._constraints, project) or stated_version(want, project)
+            text = f"=={pin}" if pin else ""
         if not text:
             raise ResolutionError(
                 f"{where}: section {want.section}: neither the definition nor the constraints name a release",
@@ -174,7 +189,7 @@ class SourceResolver:
         path = unquote(want.location.removeprefix(self._tarballs + "/"))
         sha256, size = await fetch(self._witness, OPENDEV, path, f"section {want.section}")
         file = safe_component(PurePosixPath(path).name)
-        version = _stem(file).removeprefix(f"{project}-")
+        version = stem(file).removeprefix(f"{project}-")
         return _artifact(project, version, file, sha256, size, OPENDEV, path, "first-seen")
 
     async def _third_party(self, want: SourceWant, where: str) -> Artifact:
@@ -186,10 +201,11 @@ class SourceResolver:
                 f"{where}: section {want.section}: Kolla declares no sha256 for {debian}",
                 remedy="Leave the image out on this architecture, or set the section's sha256 in [kolla.conf].",
             )
-        upstream, address, path = _split(want.location, self._tarballs)
+        upstream, address, path = split_address(want.location, self._tarballs)
         if upstream != OPENDEV:
             self.upstreams[upstream] = address
-            self._witness.add_upstream(upstream, address)
+            if upstream not in self._settled:
+                self._witness.add_upstream(upstream, address)
         sha256, size = await fetch(self._witness, upstream, path, f"section {want.section}")
         if declared and sha256 != declared:
             raise IntegrityError(
@@ -202,46 +218,6 @@ class SourceResolver:
         if not declared or debian in file or self._arch in file:
             return found
         return msgspec.structs.replace(found, id=f"{found.id}#{sha256[:8]}", arch=self._arch)
-
-
-def project_of(want: SourceWant) -> str:
-    """The project of a section: the folder of its archive (``…/keystone/keystone-….tar.gz``), or its repository."""
-    path = PurePosixPath(urlsplit(want.location).path)
-    if want.type == "url" and path.name.startswith(f"{path.parent.name}-"):
-        return path.parent.name
-    return path.name.removesuffix(".git") if want.type == "git" else want.section
-
-
-def newest_sdist(files: Sequence[ProjectFile], name: str, specifier: SpecifierSet) -> tuple[str, ProjectFile] | None:
-    """(version, file) of the newest sdist that fits; yanked ones and, unless asked for, pre-releases do not."""
-    found: list[tuple[Version, str, ProjectFile]] = []
-    for file in files:
-        if file.yanked or not is_sdist(file.filename):
-            continue
-        try:
-            project, version = parse_sdist_filename(file.filename)
-        except (InvalidSdistFilename, InvalidVersion):
-            continue
-        if project == canonicalize_name(name) and specifier.contains(version, prereleases=bool(specifier.prereleases)):
-            found.append((version, file.filename, file))
-    if not found:
-        return None
-    version, _, file = max(found)
-    return str(version), file
-
-
-def make_archive(folder: str, files: Mapping[str, bytes]) -> bytes:
-    """A tar.gz of one folder whose bytes depend on nothing but its content: neither clock, nor user, nor zlib."""
-    tarred = io.BytesIO()
-    with tarfile.open(fileobj=tarred, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        top = tarfile.TarInfo(folder)
-        top.type, top.mode = tarfile.DIRTYPE, 0o755
-        archive.addfile(top)
-        for name, data in sorted(files.items()):
-            member = tarfile.TarInfo(f"{folder}/{name}")
-            member.size, member.mode = len(data), 0o644
-            archive.addfile(member, io.BytesIO(data))
-    return gzip.compress(tarred.getvalue(), compresslevel=0, mtime=0)
 
 
 def _artifact(
@@ -263,41 +239,4 @@ def _artifact(
             "trust": trust,
         },
         Artifact,
-    )
-
-
-def _pin(constraints: str, project: str) -> str:
-    """The version that upper-constraints pin a project to; ``===`` is how that file writes it."""
-    for line in constraints.splitlines():
-        name, sign, rest = line.partition("===")
-        if sign and canonicalize_name(name.strip()) == canonicalize_name(project):
-            return rest.partition(";")[0].strip()
-    return ""
-
-
-def _stated_version(want: SourceWant, project: str) -> str:
-    """A version that stands in Kolla's own address (``pycadf-3.1.1.tar.gz``) or is the reference of a repository."""
-    text = (
-        want.reference if want.type == "git" else _stem(PurePosixPath(want.location).name).removeprefix(f"{project}-")
-    )
-    try:
-        return str(Version(text))
-    except InvalidVersion:
-        return ""
-
-
-def _stem(file: str) -> str:
-    return re.sub(r"(\.tar\.(gz|bz2|xz)|\.tgz|\.zip)\Z", "", file)
-
-
-def _split(location: str, tarballs: str) -> tuple[str, str, str]:
-    """(upstream's name, its address, path below it) of a URL."""
-    if tarballs and location.startswith(tarballs + "/"):
-        return OPENDEV, tarballs, unquote(location.removeprefix(tarballs + "/"))
-    parts = urlsplit(location)
-    name = re.sub(r"[^a-z0-9]+", "-", parts.netloc.lower()).strip("-")
-    return (
-        name,
-        f"{parts.scheme}://{parts.netloc}",
-        unquote(parts.path.lstrip("/")) + (f"?{parts.query}" * bool(parts.query)),
     )

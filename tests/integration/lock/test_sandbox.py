@@ -19,7 +19,8 @@ import pytest
 import airlock
 from airlock.core.errors import ToolError
 from airlock.lock.python_build import BuildSystem, hook_requirements, read_build_system
-from airlock.lock.sandbox import Limits, Relay, resident, run_sandboxed
+from airlock.lock.sandbox import Limits, Relay, run_sandboxed
+from airlock.lock.sandbox_run import resident
 
 PYTHON = "/usr/bin/python3"
 

@@ -12,7 +12,7 @@ from packaging.specifiers import SpecifierSet
 
 from airlock.fetch.simple import ProjectFile
 from airlock.kolla.environment import SourceWant
-from airlock.lock.sources import _pin, _split, _stated_version, make_archive, newest_sdist, project_of
+from airlock.lock.sources_names import make_archive, newest_sdist, pinned, project_of, split_address, stated_version
 
 BASE = "https://mirror.example.org/tarballs"
 
@@ -37,19 +37,19 @@ def test_the_project_of_a_section(source, project):
 
 
 def test_a_version_in_kollas_own_address_counts_and_a_branch_does_not():
-    pinned = want(f"{BASE}/openstack/pycadf/pycadf-3.1.1.tar.gz")
-    assert _stated_version(pinned, "pycadf") == "3.1.1"
+    fixed = want(f"{BASE}/openstack/pycadf/pycadf-3.1.1.tar.gz")
+    assert stated_version(fixed, "pycadf") == "3.1.1"
     branch = want(f"{BASE}/openstack/keystone/keystone-stable-2024.1.tar.gz")
-    assert _stated_version(branch, "keystone") == ""
-    assert _stated_version(want("x.git", type="git", reference="4.6.2"), "gnocchi") == "4.6.2"
-    assert _stated_version(want("x.git", type="git", reference="master"), "gnocchi") == ""
+    assert stated_version(branch, "keystone") == ""
+    assert stated_version(want("x.git", type="git", reference="4.6.2"), "gnocchi") == "4.6.2"
+    assert stated_version(want("x.git", type="git", reference="master"), "gnocchi") == ""
 
 
 def test_pins_are_found_by_normalised_name():
     constraints = "# a comment===1\npycadf===3.1.1\noslo.config===9.4.0;python_version>='3.8'\n"
-    assert _pin(constraints, "pycadf") == "3.1.1"
-    assert _pin(constraints, "Oslo_Config") == "9.4.0"
-    assert _pin(constraints, "config") == ""
+    assert pinned(constraints, "pycadf") == "3.1.1"
+    assert pinned(constraints, "Oslo_Config") == "9.4.0"
+    assert pinned(constraints, "config") == ""
 
 
 def test_the_newest_release_that_fits_is_taken():
@@ -81,6 +81,6 @@ def test_an_archive_is_a_function_of_its_content(files):
 
 
 def test_a_third_partys_address_is_an_upstream_of_its_own():
-    assert _split(f"{BASE}/a/b.tar.gz", BASE) == ("opendev", BASE, "a/b.tar.gz")
-    name, address, path = _split("https://get.example.org:8443/x/y%20z.tar.gz?a=b", BASE)
+    assert split_address(f"{BASE}/a/b.tar.gz", BASE) == ("opendev", BASE, "a/b.tar.gz")
+    name, address, path = split_address("https://get.example.org:8443/x/y%20z.tar.gz?a=b", BASE)
     assert (name, address, path) == ("get-example-org-8443", "https://get.example.org:8443", "x/y z.tar.gz?a=b")
