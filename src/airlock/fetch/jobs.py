@@ -16,7 +16,7 @@ class Job(msgspec.Struct, frozen=True):
 
     Attributes:
         artifact: its id in the lock, for messages.
-        name: what `lock --update` takes: the package or project.
+        name: the package or project it belongs to.
         url: where it is.
         sha256, size: what it must be.
     """
@@ -69,7 +69,8 @@ def raise_failures(errors: Sequence[AirlockError]) -> None:
     if len(errors) == 1:
         raise errors[0]
     gravest = min(errors, key=_gravity)
-    messages = sorted({error.message for error in errors})
+    # The gravest first: they give the exit code, and must be among those that are shown.
+    messages = list(dict.fromkeys(one.message for one in sorted(errors, key=lambda one: (_gravity(one), one.message))))
     more = [f"… and {len(messages) - SHOWN} more"] if len(messages) > SHOWN else []
     remedies = list(dict.fromkeys(error.remedy for error in sorted(errors, key=_gravity)))
     text = "\n  ".join([f"{len(errors)} files could not be fetched; all others were:", *messages[:SHOWN], *more])
