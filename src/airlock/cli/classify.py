@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from airlock.cli.common import JsonOption, answer, verb
+from airlock.core.errors import UnclassifiedError
 from airlock.kolla.reading import load_rules
 from airlock.kolla.reading.files import FileReading, read_files
 from airlock.kolla.reading.image import classify_counts
@@ -16,12 +17,12 @@ from airlock.kolla.reading.model import Command
 
 @verb
 def classify(
-    dockerfiles: Annotated[list[Path], typer.Argument(help="Dockerfiles, in their build contexts.", metavar="FILE…")],
+    dockerfiles: Annotated[list[Path], typer.Argument(help="Dockerfiles, in their build contexts.", metavar="FILE")],
     rules: Annotated[Path | None, typer.Option("--rules", help="Further rules (TOML), added to Airlock's own.")] = None,
     no_home: Annotated[bool, typer.Option("--no-home", help="Leave out what stays at home.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show each command of Dockerfiles as home, demand, network-config or unclassified; 1 if any is unclassified."""
+    """Show each command of Dockerfiles as home, demand, network-config or unclassified; exit code 4 if any is."""
     readings = read_files(dockerfiles, load_rules(rules))
     commands = [command for one in readings for command in one.reading.commands]
     counts = classify_counts(commands)
@@ -43,7 +44,7 @@ def classify(
     lines.append(", ".join(f"{count} {kind}" for kind, count in counts.items()))
     answer(as_json, document, lines)
     if counts["unclassified"]:
-        raise typer.Exit(1)
+        raise typer.Exit(UnclassifiedError.exit_code)
 
 
 def _lines(one: FileReading, no_home: bool) -> list[str]:

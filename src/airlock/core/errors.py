@@ -29,7 +29,7 @@ class UsageError(AirlockError):
     """The command line or a settings file asks for something that cannot be meant."""
 
     exit_code = 2
-    default_remedy = "See `airlock VERB --help`."
+    default_remedy = "Each verb explains its options with --help."
 
 
 class DefinitionError(AirlockError):
@@ -43,7 +43,7 @@ class UnclassifiedError(AirlockError):
     """A rendered Dockerfile holds a command that may touch the network and that no resolver claims."""
 
     exit_code = 4
-    default_remedy = "Remove the command by an override, or add a rule for it (docs/verbs/lock.md)."
+    default_remedy = "Remove the command by an override, or add a rule for it (docs/verbs/classify.md)."
 
 
 class ResolutionError(AirlockError):

@@ -58,9 +58,9 @@ def test_the_parent_is_found_beside_the_file_and_what_it_did_counts(tree):
     assert one["commands"][2]["detail"]["constraint_files"][0]["ref"]["archive"] == "openstack-base-archive"
 
 
-def test_an_unclassified_command_is_named_with_line_reason_and_remedy_and_exits_with_one(tree):
+def test_an_unclassified_command_is_named_with_line_reason_and_remedy_and_exits_with_four(tree):
     code, text = run(tree / "keystone/keystone/Dockerfile", "--no-home")
-    assert code == 1
+    assert code == 4
     line = next(line for line in text.splitlines() if "COPY" in line)
     assert line.split()[:2] == ["2", "unclassified"]
     assert "a place that no rule names" in text
@@ -69,7 +69,7 @@ def test_an_unclassified_command_is_named_with_line_reason_and_remedy_and_exits_
 def test_without_the_parent_the_file_says_so(tmp_path):
     (tmp_path / "Dockerfile").write_text(KEYSTONE)
     code, text = run(tmp_path / "Dockerfile")
-    assert code == 1
+    assert code == 4
     assert "parent kolla/base:18.8.0 was not found" in text
 
 
@@ -78,7 +78,7 @@ def test_a_context_file_outside_of_the_context_is_not_read(tmp_path):
     (tmp_path / "image").mkdir()
     (tmp_path / "image/link").symlink_to(tmp_path / "secret")
     (tmp_path / "image/Dockerfile").write_text("FROM a\nCOPY link /etc/apt/preferences\n")
-    assert run(tmp_path / "image/Dockerfile")[0] == 1
+    assert run(tmp_path / "image/Dockerfile")[0] == 4
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"# syntax=x\nFROM a\n", b"FROM a\nRUN true\r\n"])
@@ -91,7 +91,7 @@ def test_a_piece_as_in_an_override_is_read_as_it_stands(tmp_path):
     (tmp_path / "piece").write_text("RUN true\n")
     assert run(tmp_path / "piece")[0] == 0
     (tmp_path / "piece").write_text("RUN frobnicate\n")
-    assert run(tmp_path / "piece")[0] == 1
+    assert run(tmp_path / "piece")[0] == 4
 
 
 def test_a_missing_file_is_a_usage_error(tmp_path):
@@ -100,11 +100,11 @@ def test_a_missing_file_is_a_usage_error(tmp_path):
 
 def test_parents_that_go_round_in_a_circle_end(tree):
     (tree / "base/Dockerfile").write_text("FROM kolla/keystone:1\nRUN true\n")
-    assert run(tree / "base/Dockerfile", tree / "keystone/keystone/Dockerfile")[0] == 1
+    assert run(tree / "base/Dockerfile", tree / "keystone/keystone/Dockerfile")[0] == 4
 
 
 def test_further_rules_are_taken_from_a_file(tmp_path):
     (tmp_path / "Dockerfile").write_text("FROM a\nRUN frobnicate -x\n")
     (tmp_path / "rules.toml").write_text('[[commands]]\nnames = ["frobnicate"]\nshort = "x"\n')
-    assert run(tmp_path / "Dockerfile")[0] == 1
+    assert run(tmp_path / "Dockerfile")[0] == 4
     assert run(tmp_path / "Dockerfile", "--rules", tmp_path / "rules.toml")[0] == 0
