@@ -8,7 +8,16 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 LINE_EVERY = 10.0  # seconds between plain lines
 
@@ -84,7 +93,7 @@ class ConsoleReporter:
         self._console = console
 
     def say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def task(self, title: str, total: int, *, unit: str = "bytes") -> Iterator[Task]:
@@ -94,7 +103,10 @@ class ConsoleReporter:
             yield lines
             lines.end(began)
             return
-        amount = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
-        columns = (TextColumn("  {task.description}"), BarColumn(), amount, TimeRemainingColumn())
+        # Items differ too much in size to foretell the end by their number: the clock shows that it goes on.
+        ending: tuple[ProgressColumn, ProgressColumn] = (MofNCompleteColumn(), TimeElapsedColumn())
+        if unit == "bytes":
+            ending = (DownloadColumn(), TimeRemainingColumn())
+        columns = (TextColumn("  {task.description}"), BarColumn(), *ending)
         with Progress(*columns, console=self._console) as progress:
             yield _Bar(progress, title, total)
