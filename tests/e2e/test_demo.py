@@ -24,6 +24,12 @@ def test_every_image_was_built_and_keystone_runs(record: dict[str, Any]) -> None
     assert check["output"].strip().splitlines()[-1].startswith("25.")
 
 
+def test_every_image_was_built_from_the_folder_that_was_locked(record: dict[str, Any], bundle: Path) -> None:
+    lines = map(json.loads, (bundle / "airlock.lock").read_text().splitlines())
+    locked = {line["name"]: line["sealed"] for line in lines if line["type"] == "image"}
+    assert {image["name"]: image["sealed"] for image in record["images"]} == locked
+
+
 def test_every_file_served_is_in_the_bundle_or_was_built_from_it(record: dict[str, Any], bundle: Path) -> None:
     content = {json.loads(line)["sha256"] for line in (bundle / "CONTENT.jsonl").read_text().splitlines()}
     wheels = {wheel["sha256"] for wheel in record["wheels"]}

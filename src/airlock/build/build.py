@@ -22,7 +22,7 @@ from airlock.build.base_image import base_content, base_want, provide_base
 from airlock.build.image_facts import image_facts, run_check
 from airlock.build.mirror import BundleMirror
 from airlock.build.prepare import Prepared, content_of, image_wheels, prepare
-from airlock.build.publish import destination
+from airlock.build.publish import destination, require_registry
 from airlock.build.record_parts import network_part, served_part
 from airlock.build.timestamps import image_times
 from airlock.build.wheel_cache import CachedWheel, WheelCache
@@ -52,6 +52,8 @@ from airlock.kolla.overrides import NAMESPACE, TAG
 from airlock.kolla.run_build import BuildOutcome, Event, Finished, Started, run_build
 from airlock.room.report import CANNOT_PROVE
 from airlock.room.sealed import SealedRoom
+
+_RFC3339 = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -101,7 +103,7 @@ async def build(bundle: StoredBundle, site: Site, request: Request, reporter: Re
     trigger = Trigger(
         user=ledger.current_user(),
         host=os.uname().nodename,
-        time=started.isoformat(timespec="seconds"),
+        time=f"{started:{_RFC3339}}",
         reason=request.reason,
         through=request.through,
         details=request.details,
@@ -163,8 +165,8 @@ def _record(
         kolla=dict(bundle.lock.header.kolla),
         git=dict(bundle.manifest.git),
         engine=finding.engine,
-        started=started.isoformat(timespec="seconds"),
-        ended=datetime.now(UTC).isoformat(timespec="seconds"),
+        started=f"{started:{_RFC3339}}",
+        ended=ledger.utc_now(),
         stages=finding.stages,
         images=finding.images,
         wheels=finding.wheels,
@@ -194,6 +196,7 @@ class _Build:
     async def run(self) -> None:
         """Every stage; what is found goes into ``finding``."""
         self._logs.mkdir(parents=True, exist_ok=True)
+        await require_registry(self._site)
         with TemporaryDirectory(prefix="airlock-build-") as name:
             work = Path(name)
             with self._finding.stage("prove"):
@@ -306,6 +309,8 @@ class _Build:
     ) -> None:
         tree = prepared.trees[self._arch]
         seconds = {image.name: image.seconds for image in outcome.images}
+        # Proved before the build. Kolla has put archives into the folders since.
+        locked = {image.name: image.sealed for image in self._bundle.lock.images if image.arch == self._arch}
         with self._reporter.task("publishing", len(tree.images), unit="items") as task:
             for image in tree.images:
                 room.image = ""
@@ -321,7 +326,7 @@ class _Build:
                         reference=place.reference,
                         parent=image.parent or f"sha256:{base}",
                         timestamp=times[image.name],
-                        sealed=image.sealed_digest,
+                        sealed=locked[image.name],
                         diff_ids=facts.diff_ids,
                         packages=facts.packages,
                         seconds=seconds[image.name],

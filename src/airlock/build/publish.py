@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from urllib.parse import urlsplit
+
 import msgspec
 
+from airlock.core.errors import UpstreamError
 from airlock.core.settings import Site
+
+PATIENCE = 10.0  # seconds that a registry has to take a connection
 
 
 class Destination(msgspec.Struct, frozen=True):
@@ -31,3 +37,24 @@ def destination(site: Site, image: str, tag: str) -> Destination:
     scheme, _, host = images.registry.rpartition("://")
     name = f"{host.rstrip('/')}/{images.namespace}/{image}:{tag}"
     return Destination(f"docker://{name}", name, scheme != "http")
+
+
+async def require_registry(site: Site) -> None:
+    """See that the site's registry takes connections, before anything is built for it.
+
+    Raises:
+        UpstreamError: it does not.
+    """
+    registry = site.settings.images.registry
+    if not registry:
+        return
+    address = urlsplit(registry)
+    try:
+        port = address.port or (80 if address.scheme == "http" else 443)
+        _, writer = await asyncio.wait_for(asyncio.open_connection(address.hostname, port), PATIENCE)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise UpstreamError(
+            f"the registry {registry} takes no connection: {error or 'it does not answer'}; nothing was built",
+            remedy="Start it, or correct [images] in site.toml.",
+        ) from None
+    writer.close()

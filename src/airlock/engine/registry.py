@@ -210,7 +210,10 @@ async def publish(
         run, [*skopeo, *arguments, paths.storage(name), destination], env=paths.environment
     )
     if copied.returncode != 0:
-        raise UpstreamError(f"image {name} could not be published to {destination}: {last_lines(copied, 3)}")
+        raise UpstreamError(
+            f"image {name} could not be published to {destination}: {last_lines(copied, 3)}",
+            remedy="See to the registry (is it up, may this site write to it?), then build again.",
+        )
     sent = digest_file.read_text("ascii").strip()
     digest_file.unlink()
     read = await asyncio.to_thread(
