@@ -9,20 +9,21 @@ import typer
 
 from airlock import __version__
 
-# verb → (module, function). Listed in the order of the way, which is the order --help shows.
+# verb → (module, function, what it does). Listed in the order of the way, which is the order --help shows; click cuts
+# what it finds longer than 64 characters.
 VERBS = {
-    "lock": ("lock", "lock"),
-    "refresh": ("refresh", "refresh"),
-    "validate": ("validate", "validate"),
-    "bundle": ("bundle", "bundle"),
-    "verify": ("verify", "verify"),
-    "import": ("import_", "import_"),
-    "build": ("build", "build"),
-    "status": ("status", "status"),
-    "compare": ("compare", "compare"),
-    "audit": ("audit", "audit"),
-    "classify": ("classify", "classify"),
-    "doctor": ("doctor", "doctor"),
+    "lock": ("lock", "lock", "Derive from Kolla all that a build takes from outside."),
+    "refresh": ("refresh", "refresh", "Fetch exactly what the lock names."),
+    "validate": ("validate", "validate", "Prove that nothing is missing."),
+    "bundle": ("bundle", "bundle", "Write the bundle to the media."),
+    "verify": ("verify", "verify", "Check every byte of a bundle, which is hostile until then."),
+    "import": ("import_", "import_", "Take a verified bundle into the site's store."),
+    "build": ("build", "build", "Build a bundle's images with Kolla in a sealed room."),
+    "status": ("status", "status", "Show what a site holds and what it built."),
+    "compare": ("compare", "compare", "Name the first difference between two builds."),
+    "audit": ("audit", "audit", "Verify the ledger; say which images hold a file."),
+    "classify": ("classify", "classify", "Show how each command of a Dockerfile is read."),
+    "doctor": ("doctor", "doctor", "Say what this machine lacks, and how to get it."),
 }
 
 app = typer.Typer(
@@ -49,8 +50,8 @@ def _options(
     pass
 
 
-for name, (module, function) in VERBS.items():
-    app.command(name)(getattr(import_module(f"airlock.cli.{module}"), function))
+for name, (module, function, does) in VERBS.items():
+    app.command(name, short_help=does)(getattr(import_module(f"airlock.cli.{module}"), function))
 
 
 def main() -> None:
