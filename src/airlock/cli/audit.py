@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from airlock.cli.common import DEFAULT_FACTORY, DEFAULT_SITE, FactoryOption, JsonOption, SiteOption, answer, verb
+from airlock.cli.words import counted
 from airlock.core.errors import FormatError, UsageError
 from airlock.core.settings import load_factory, load_site
 from airlock.evidence.holdings import Holding, holdings
@@ -77,7 +78,7 @@ def _about_factory(context: typer.Context) -> bool:
 
 
 def _ledger_lines(ledger: LedgerSummary) -> list[str]:
-    lines = [f"ledger    {ledger.path}: {ledger.entries} entries, the chain is whole"]
+    lines = [f"ledger    {ledger.path}: {counted(ledger.entries, 'entry', 'entries')}, the chain is whole"]
     if ledger.entries:
         lines.append(f"when      {ledger.first} … {ledger.last}")
         lines.append("what      " + ", ".join(f"{verb} {count}" for verb, count in ledger.verbs.items()))
@@ -93,7 +94,8 @@ def _story_lines(story: BuildStory) -> list[str]:
         f"when      {trigger.time}; built {story.started} … {story.ended}",
         f"why       {trigger.reason or '(no reason given)'}",
         f"from      {story.bundle}, content {story.bundle_digest}",
-        f"refused   {story.refused_packets} packets, {len(story.refused_names)} names: what the build tried besides",
+        f"refused   {counted(story.refused_packets, 'packet')}, {counted(len(story.refused_names), 'name')}: "
+        "what the build tried besides",
         *(f"image     {name}  {digest}" for name, digest in story.images.items()),
         *(f"ledger    entry {entry.seq}, {entry.time}: {entry.verb} by {entry.user}" for entry in story.ledger),
     ]
@@ -104,7 +106,11 @@ def _story_lines(story: BuildStory) -> list[str]:
 
 def _holding_lines(asked: str, found: list[Holding], records: int) -> list[str]:
     builds = {holding.build for holding in found}
-    lines = ["", f"{asked}: in {len(found)} images of {len(builds)} builds; {records} build records were asked"]
+    lines = [
+        "",
+        f"{asked}: in {counted(len(found), 'image')} of {counted(len(builds), 'build')}; "
+        f"{counted(records, 'build record')} asked",
+    ]
     for holding in found:
         what = " ".join(part for part in (holding.name, holding.version, holding.arch) if part)
         source = f" ({holding.source})" if holding.source else ""

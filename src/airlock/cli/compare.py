@@ -10,6 +10,7 @@ import typer
 
 from airlock.build.compare import Comparison, Difference, ImageComparison, compare_records
 from airlock.cli.common import JsonOption, answer, verb
+from airlock.cli.words import counted
 from airlock.core.errors import DifferenceError
 from airlock.evidence.record import read_record
 
@@ -39,7 +40,7 @@ def _lines(comparison: Comparison) -> list[str]:
     elif comparison.images:
         lines.append("inputs: the same")
     if comparison.same:
-        lines.append(f"{len(comparison.images)} images, bit for bit the same")
+        lines.append(f"{counted(len(comparison.images), 'image')}, bit for bit the same")
     return lines
 
 

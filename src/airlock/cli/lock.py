@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ from airlock.cli.common import (
     reporter,
     verb,
 )
+from airlock.cli.words import counted
 from airlock.core.errors import DifferenceError
 from airlock.core.files import exclusive
 from airlock.core.settings import load_factory
@@ -48,19 +50,18 @@ def lock(
         if found:
             shown = "\n".join(f"  {line[:300]}" for line in found[:20])
             raise DifferenceError(
-                f"solved again, the lock differs in {len(found)} lines:\n{shown}",
+                f"solved again, the lock differs in {counted(len(found), 'line')}:\n{shown}",
                 remedy="Was the definition changed, or the lock edited? Run `airlock lock`, and review the change.",
             )
-        answer(
-            as_json, _summary(known, loaded.lock_path.name), ["solved again offline: the same bytes", *_lines(known)]
-        )
+        lines = ["solved again offline: the same bytes", *_lines(known, loaded.lock_path)]
+        answer(as_json, _summary(known, loaded.lock_path.name), lines)
         return
     with exclusive(place.state / "factory.lock", "the factory"):
         made = asyncio.run(resolve_lock(loaded, place, told))
         save_lock(loaded.lock_path, made)
         data = {"definition": loaded.digest, "lock": made.digest, "release": made.header.release}
         ledger.append(place.ledger, "lock", data)
-    answer(as_json, _summary(made, loaded.lock_path.name), _lines(made))
+    answer(as_json, _summary(made, loaded.lock_path.name), _lines(made, loaded.lock_path))
 
 
 def _summary(lock: Lock, file: str) -> dict[str, object]:
@@ -75,14 +76,16 @@ def _summary(lock: Lock, file: str) -> dict[str, object]:
     }
 
 
-def _lines(lock: Lock) -> list[str]:
+def _lines(lock: Lock, path: Path) -> list[str]:
     kinds: dict[str, tuple[int, int]] = {}
     for artifact in lock.artifacts:
         count, size = kinds.get(artifact.kind, (0, 0))
         kinds[artifact.kind] = (count + 1, size + artifact.size)
     header = lock.header
     return [
-        f"{header.images} images, {header.demands} demands, {header.artifacts} artifacts, {header.size / 1e6:,.1f} MB",
+        f"{counted(header.images, 'image')}, {counted(header.demands, 'demand')}, "
+        f"{counted(header.artifacts, 'artifact')}, {header.size / 1e6:,.1f} MB",
         *(f"  {kind:<7} {count:>5}  {size / 1e6:>8,.1f} MB" for kind, (count, size) in sorted(kinds.items())),
-        f"lock {lock.digest}",
+        f"lock    {lock.digest}",
+        f"file    {path}",
     ]

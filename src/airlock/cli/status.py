@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from airlock.cli.common import DEFAULT_SITE, JsonOption, SiteOption, answer, reporter, verb
+from airlock.cli.words import counted
 from airlock.core.settings import load_site
 from airlock.site.status import BuildStatus, BundleStatus, site_status
 
@@ -24,7 +25,7 @@ def status(
     lines += [_bundle(one) for one in found.bundles] or ["bundle    none; `airlock import` brings one"]
     lines += [_build(one) for one in found.builds] or ["build     none yet"]
     broken = f"; BROKEN: {found.ledger_problem}" if found.ledger_problem else ""
-    lines.append(f"ledger    {found.ledger_entries} entries, head {found.ledger_head}{broken}")
+    lines.append(f"ledger    {counted(found.ledger_entries, 'entry', 'entries')}, head {found.ledger_head}{broken}")
     answer(as_json, found, lines)
 
 
@@ -36,5 +37,6 @@ def _bundle(bundle: BundleStatus) -> str:
 
 def _build(build: BuildStatus) -> str:
     return (
-        f"build     {build.id}  {build.state}, {build.images} images from {build.bundle or '?'}, began {build.started}"
+        f"build     {build.id}  {build.state}, {counted(build.images, 'image')} from {build.bundle or '?'}, "
+        f"began {build.started}"
     )

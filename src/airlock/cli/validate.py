@@ -14,6 +14,7 @@ from airlock.cli.common import (
     reporter,
     verb,
 )
+from airlock.cli.words import counted
 from airlock.core.errors import IncompleteError
 from airlock.core.settings import load_factory
 from airlock.definition.load import load_definition
@@ -42,7 +43,8 @@ def describe(proof: Proof) -> list[str]:
     if not proof.holds:
         return []
     return [
-        f"nothing is missing: {proof.images} images, {proof.demands} demands, {proof.artifacts} artifacts, "
+        f"nothing is missing: {counted(proof.images, 'image')}, {counted(proof.demands, 'demand')}, "
+        f"{counted(proof.artifacts, 'artifact')}, "
         f"{proof.size / 1e6:,.1f} MB; all classified, resolved and present"
     ]
 
@@ -59,6 +61,6 @@ def require(proof: Proof) -> None:
     if len(proof.gaps) > SHOWN:
         lines.append(f"  … and {len(proof.gaps) - SHOWN} more (--json lists all)")
     raise IncompleteError(
-        f"{len(proof.gaps)} gaps; the bundle would not be complete:\n" + "\n".join(lines),
+        f"{counted(len(proof.gaps), 'gap')}; the bundle would not be complete:\n" + "\n".join(lines),
         remedy="Mend the first gap; others often follow from it.",
     )

@@ -9,6 +9,7 @@ import typer
 
 from airlock.bundle.verify import verify_bundle
 from airlock.cli.common import JsonOption, answer, reporter, verb
+from airlock.cli.words import counted
 
 BundleArgument = Annotated[Path, typer.Argument(help="The bundle's folder, which holds MANIFEST.json.")]
 
@@ -34,8 +35,8 @@ def verify(folder: BundleArgument, as_json: JsonOption = False) -> None:
         as_json,
         value,
         [
-            f"bundle    {manifest.id} is whole: {manifest.content.files} content files, {verified.size / 1e6:,.1f} MB, "
-            f"for {len(verified.lock.images)} images",
+            f"bundle    {manifest.id} is whole: {counted(manifest.content.files, 'content file')}, "
+            f"{manifest.content.size / 1e6:,.1f} MB, for {counted(len(verified.lock.images), 'image')}",
             f"content   {manifest.content_digest}",
             f"manifest  {verified.digest}",
             "          ↑ compare with the transfer paper",

@@ -78,7 +78,7 @@ async def refresh(lock: Lock, factory: Factory, defaults: Mapping[str, str], rep
     wanted = {artifact.sha256: artifact for artifact in lock.artifacts}
     missing = [artifact for artifact in wanted.values() if not pool.has(artifact.sha256, artifact.size)]
     if not missing:
-        return RefreshResult(0, len(wanted), 0, time.monotonic() - began)
+        return RefreshResult(0, len(wanted), 0, round(time.monotonic() - began, 3))
     transcript = _transcript(pool, lock)
     named = {**defaults, **registries(lock.demands), **_kept_addresses(pool, transcript)}
     known = addresses(settings.upstreams, named)
@@ -99,7 +99,7 @@ async def refresh(lock: Lock, factory: Factory, defaults: Mapping[str, str], rep
         fetched=first.fetched + second.fetched + len(plan.images),
         present=len(wanted) - len(missing),
         bytes=first.bytes + second.bytes + sum(artifact.size for artifact in plan.images),
-        seconds=time.monotonic() - began,
+        seconds=round(time.monotonic() - began, 3),
     )
 
 

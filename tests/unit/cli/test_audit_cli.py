@@ -33,7 +33,7 @@ def run(*arguments, **environment):
 def test_which_images_hold_a_file(site, records):
     result = run("--site", site, "--holds", "libc6_2.36-9_amd64.deb")
     assert result.exit_code == 0, result.output
-    assert "in 2 images of 1 builds; 1 build records were asked" in result.stdout
+    assert "in 2 images of 1 build; 1 build record asked" in result.stdout
     assert records.make().images[1].digest in result.stdout
 
 
