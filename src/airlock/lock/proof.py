@@ -19,7 +19,7 @@ DERIVED = ("python-build", "tool")
 """Kinds of demand that no Dockerfile states: they follow from the answers of others."""
 
 ANSWERED = ("base-image", "python", "source", "tool")
-"""Kinds that an empty list of artifacts never answers (an apt command may install nothing)."""
+"""Kinds that an empty list of artifacts answers only with a note that says why (an apt command may install nothing)."""
 
 THREADS = 2
 
@@ -118,7 +118,7 @@ def _answers(lock: Lock) -> Iterator[Gap]:
     used: set[str] = set()
     for demand in lock.demands:
         used.update(demand.artifacts)
-        if not demand.artifacts and demand.kind in ANSWERED:
+        if not demand.artifacts and demand.kind in ANSWERED and not demand.note:
             yield Gap(demand.where, f"{demand.kind} demand `{demand.spec}` has no answer", RELOCK)
         for ident in demand.artifacts:
             if ident not in by_id:
@@ -164,7 +164,14 @@ def prove_presence(
             task.advance(artifact.size)
             if wrong:
                 where = wanted_by.get(artifact.id, "lock")
-                gaps.append(Gap(where, f"{artifact.id} is {wrong}", "Run `airlock refresh`."))
+                # A file of the right size passes for fetched: only its removal makes `refresh` fetch it again.
+                name = f"pool/{artifact.sha256[:2]}/{artifact.sha256}"
+                first = (
+                    f"Remove {name} from the factory's folder, check the disk, then run"
+                    if "content" in wrong
+                    else "Run"
+                )
+                gaps.append(Gap(where, f"{artifact.id} is {wrong}", f"{first} `airlock refresh`."))
     return gaps
 
 

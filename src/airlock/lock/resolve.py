@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from airlock.core.canonical import canonical
-from airlock.core.errors import ResolutionError
+from airlock.core.errors import AirlockError, ResolutionError
 from airlock.core.process import find_tool, run
 from airlock.core.progress import Reporter
 from airlock.core.settings import Factory
@@ -166,11 +166,12 @@ class _Solver:
             settings = self._factory.settings
             known = addresses(settings.upstreams, parts.upstreams)
             await asyncio.to_thread(fetch_bases, gathered.demands, self._pool, known, settings.fetch)
-        found = await resolve_sources(self._loaded, gathered, self._witness, self._pool)
+        settled = self._factory.settings.upstreams
+        found = await resolve_sources(self._loaded, gathered, self._witness, self._pool, tuple(settled))
         parts.add(list(found.demands), list(found.artifacts))
         parts.upstreams |= found.upstreams
         resolver = self._apt_resolver(gathered)
-        await asyncio.to_thread(resolver.update)
+        await self._update(resolver)
         plans = await asyncio.to_thread(resolve_apt, gathered, resolver, self._pool, self._reporter)
         for plan in plans.values():
             parts.add(plan.demands, plan.artifacts)
@@ -199,6 +200,17 @@ class _Solver:
         sealed = await asyncio.to_thread(render_sealed, environment, self._loaded, arch, self._work, answers)
         parts.images += image_lines(gathered, sealed, definition.base.distribution)
         _all_answered(gathered, parts)
+
+    async def _update(self, resolver: AptResolver) -> None:
+        """Fetch apt's indexes. apt itself sees the witness alone: why that could not answer comes from the witness."""
+        before = len(self._witness.failures)
+        try:
+            await asyncio.to_thread(resolver.update)
+        except AirlockError as error:
+            if not (why := self._witness.failures[before:]):
+                raise
+            said = "\n".join(dict.fromkeys(one.message for one in why[:5]))
+            raise type(why[0])(f"{said}\n{error.message}", remedy=why[0].remedy) from None
 
     def _meet(self, upstreams: Mapping[str, str], parts: _Parts) -> None:
         """Upstreams that Kolla's own files name, where the settings name none."""

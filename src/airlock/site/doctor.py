@@ -70,6 +70,7 @@ class Program(msgspec.Struct, frozen=True):
 
 PROGRAMS = (
     Program("apt-get", "apt", BOTH, _VERSION, "2.6"),
+    Program("apt-config", "apt", FACTORY, _VERSION),
     Program("dpkg-deb", "dpkg", BOTH, _VERSION),
     Program("gpgv", "gpgv", FACTORY, _VERSION),
     Program("bwrap", "bubblewrap", FACTORY, _VERSION, "0.8"),
