@@ -14,8 +14,9 @@ import msgspec
 import typer
 from rich.console import Console
 
-from airlock.core.errors import AirlockError
+from airlock.core.errors import AirlockError, SpaceError
 from airlock.core.progress import ConsoleReporter, Reporter, SilentReporter
+from airlock.core.space import FULL
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -73,6 +74,10 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(141) from None
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
+            if error.errno in FULL:
+                full = SpaceError(f"{place}the disk is full")
+                show_error(full, as_json)
+                raise typer.Exit(full.exit_code) from None
             show_error(AirlockError(f"{place}{error.strerror or error}", remedy=_remedy_for(error)), as_json)
             raise typer.Exit(1) from None
         except Exception:

@@ -9,6 +9,9 @@ from pathlib import Path
 
 from airlock.core.errors import SpaceError
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""The disk or the user's quota is full."""
+
 
 @contextlib.contextmanager
 def space_error(place: Path, what: str) -> Iterator[None]:
@@ -20,6 +23,6 @@ def space_error(place: Path, what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in FULL:
             raise
         raise SpaceError(f"the disk of {place} is full; {what} could not be written") from None

@@ -13,9 +13,10 @@ from typing import IO
 
 import aiohttp
 
-from airlock.core.errors import AirlockError, IntegrityError, UpstreamError
+from airlock.core.errors import AirlockError, IntegrityError, SpaceError, UpstreamError
 from airlock.core.files import PART
 from airlock.core.settings import FetchTable
+from airlock.core.space import FULL
 from airlock.fetch.http import CHUNK, TRANSIENT, Refused, pause, reason, request_url, shown
 from airlock.fetch.simple import ACCEPT, MAX_PAGE
 from airlock.fetch.transcript import PLAIN, Entry, absent
@@ -105,7 +106,12 @@ class Recorder:
         except AirlockError as error:
             flight.error = error
         except OSError as error:
-            flight.error = UpstreamError(f"{flight.upstream}: {flight.path} cannot be kept: {error.strerror}")
+            if error.errno in FULL:
+                flight.error = SpaceError(
+                    f"the disk of the pool {self._pool.root} is full; {flight.upstream}: {flight.path} cannot be kept"
+                )
+            else:
+                flight.error = UpstreamError(f"{flight.upstream}: {flight.path} cannot be kept: {error.strerror}")
         finally:
             if not flight.done:  # cancelled
                 flight.error = UpstreamError(f"{flight.upstream}: {flight.path}: the witness was closed meanwhile")
