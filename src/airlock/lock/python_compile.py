@@ -18,7 +18,7 @@ import uv
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from airlock.core.errors import ResolutionError, UpstreamError
+from airlock.core.errors import ResolutionError
 from airlock.core.process import PATH
 from airlock.fetch.witness import Witness
 from airlock.lock.python_files import Target
@@ -80,7 +80,7 @@ class Compiler:
 
         Raises:
             ResolutionError: it cannot be satisfied; with uv's own words.
-            UpstreamError: the index failed while uv asked.
+            UpstreamError, IntegrityError, SpaceError: the index failed while uv asked, or its answer could not be kept.
         """
         if not question.requirements and not question.sources:
             return {}
@@ -94,7 +94,7 @@ class Compiler:
             if outcome.returncode != 0:
                 if self._witness.failures[failures:]:
                     error = self._witness.failures[-1]
-                    raise UpstreamError(f"{where}: {error.message}", remedy=error.remedy)
+                    raise type(error)(f"{where}: {error.message}", remedy=error.remedy)
                 raise ResolutionError(f"{where}: {_words(outcome)}", remedy=_REMEDY)
             self._answers[question] = parse_output(output, where)
         return self._answers[question]
