@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
 from airlock.cli.common import (
     DEFAULT_DEFINITION,
@@ -35,6 +36,8 @@ def validate(
     loaded = load_definition(definition)
     proof = asyncio.run(prove(load_lock(loaded.lock_path), loaded, load_factory(factory), reporter(as_json)))
     answer(as_json, proof, describe(proof))
+    if as_json and not proof.holds:  # the answer already is one JSON document
+        sys.exit(IncompleteError.exit_code)
     require(proof)
 
 

@@ -1,4 +1,4 @@
-"""The verbs bundle, verify, import and status, as typed: answers, exit codes, JSON."""
+"""The verbs bundle, validate, verify, import and status, as typed: answers, exit codes, JSON."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from tests.bundle_samples import Sample, make_sample, make_site
 from typer.testing import CliRunner, Result
 
 from airlock.cli import bundle as bundle_module
+from airlock.cli import validate as validate_module
 from airlock.cli.bundle import bundle
 from airlock.cli.import_ import import_
 from airlock.cli.status import status
+from airlock.cli.validate import validate
 from airlock.cli.verify import verify
 from airlock.lock.proof import Gap
 from airlock.lock.validate import Proof
 
 app = typer.Typer()
-for name, function in {"bundle": bundle, "verify": verify, "import": import_, "status": status}.items():
+VERBS = {"bundle": bundle, "validate": validate, "verify": verify, "import": import_, "status": status}
+for name, function in VERBS.items():
     app.command(name)(function)
 
 
@@ -41,6 +44,7 @@ def proof(monkeypatch: pytest.MonkeyPatch) -> list[Gap]:
         return Proof(tuple(gaps), 1, 2, 6, 1000)
 
     monkeypatch.setattr(bundle_module, "validate", prove)
+    monkeypatch.setattr(validate_module, "prove", prove)
     return gaps
 
 
@@ -113,3 +117,11 @@ def test_what_is_not_proved_complete_never_reaches_the_media(sample: Sample, tmp
     assert result.exit_code == 9
     assert "line 7" in result.output
     assert not (tmp_path / "media").exists()
+
+
+def test_a_proof_with_gaps_is_one_json_document_too(sample: Sample, proof: list[Gap]) -> None:
+    proof.append(Gap("image keystone (x86_64), line 7", "asks for what nobody locked", "Run `airlock lock`."))
+    result = airlock("validate", "--factory", sample.factory.root, sample.definition.path, "--json")
+    assert result.exit_code == 9
+    (gap,) = json.loads(result.stdout)["gaps"]
+    assert gap["where"] == "image keystone (x86_64), line 7"
