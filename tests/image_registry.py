@@ -46,10 +46,15 @@ class Image:
     """One image: its blobs by sha256, its manifest."""
 
     def __init__(
-        self, layers: Sequence[bytes], *, architecture: str = "amd64", created: str = "2024-05-06T07:08:09.123456789Z"
+        self,
+        layers: Sequence[bytes],
+        *,
+        architecture: str = "amd64",
+        created: str = "2024-05-06T07:08:09.123456789Z",
+        history: bool = True,
     ) -> None:
         self.packed = [gzip.compress(layer, 1, mtime=0) for layer in layers]
-        config = {
+        config: dict[str, Any] = {
             "architecture": architecture,
             "os": "linux",
             "created": created,
@@ -59,6 +64,7 @@ class Image:
                 "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers],
             },
         }
+        config["history"] = [{"created_by": "test"} for _ in layers] if history else []
         self.config = json.dumps(config).encode()
         self.blobs = {hashlib.sha256(data).hexdigest(): data for data in [self.config, *self.packed]}
         self.manifest = json.dumps(

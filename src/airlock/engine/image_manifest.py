@@ -101,8 +101,13 @@ class _RootFs(msgspec.Struct):
     diff_ids: list[str]
 
 
+class _History(msgspec.Struct):
+    empty_layer: bool = False
+
+
 class _Config(msgspec.Struct):
     rootfs: _RootFs
+    history: list[_History] | None = None
     architecture: str = ""
     os: str = ""
     created: str | None = ""
@@ -170,6 +175,12 @@ def image_files(reference: Reference, architecture: str, read: Read) -> ImageFil
     layers = tuple(_layer(reference, layer) for layer in document.layers)
     if not 0 < len(layers) == len(config.rootfs.diff_ids) <= MAX_LAYERS:
         raise FormatError(f"{reference}: {len(layers)} layers, {len(config.rootfs.diff_ids)} diff_ids")
+    told = sum(not entry.empty_layer for entry in config.history or [])
+    if told != len(layers):
+        raise FormatError(
+            f"{reference}: the history in its configuration tells of {told} layers, it has {len(layers)}",
+            remedy="podman builds nothing on such an image. Make it anew with a program that writes its history.",
+        )
     return ImageFiles(
         index=index,
         manifest=Blob(sha256, len(data), ".json"),

@@ -91,6 +91,12 @@ def test_an_image_for_another_architecture_is_refused():
         image_files(reference(image.manifest), "amd64", Shelf(image.manifest, image.config))
 
 
+def test_an_image_that_podman_could_not_build_on_is_refused():
+    image = Image([b"one", b"two"], history=False)
+    with pytest.raises(FormatError, match="tells of 0 layers, it has 2"):
+        image_files(reference(image.manifest), "amd64", Shelf(image.manifest, image.config))
+
+
 def changed(image: Image, **fields: Any) -> bytes:
     return json.dumps(json.loads(image.manifest) | fields).encode()
 
