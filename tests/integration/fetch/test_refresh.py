@@ -20,6 +20,7 @@ from airlock.core.progress import SilentReporter
 from airlock.core.settings import Factory, FactoryFile, FetchTable, UpstreamTable
 from airlock.fetch.upstreams import KEPT
 from airlock.fetch.witness import Witness
+from airlock.lock.indexes import STANZAS, AptIndexes
 from airlock.lock.model import Artifact, Lock, make_lock
 from airlock.lock.refresh import RefreshResult
 from airlock.lock.refresh import refresh as run_refresh
@@ -81,6 +82,7 @@ class Case:
         async with Witness.record(self.pool, {"pypi": self.stand.url + "/simple"}, QUICK) as witness:
             await witness.project("pypi", "demo")
             witness.keep(KEPT, canonical(self.defaults))
+            witness.keep(STANZAS, canonical(AptIndexes({}, {}, [])))
             self.witness = self.pool.add_bytes(witness.transcript())
         self.stand.requests.clear()
 
