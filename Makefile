@@ -41,7 +41,7 @@ $(VENV)/.runtime: requirements/runtime.txt requirements/build.txt $(VENV)/.packa
 $(VENV)/.installed: $(VENV)/.runtime $(SOURCES)
 	@rm -rf dist && $(CLEAN_ENV) $(VENV)/bin/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w dist .
 	@$(CLEAN_ENV) $(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-index --force-reinstall dist/*.whl
-	@touch $@
+	@touch $@ && echo "installed $(VENV)/bin/airlock"
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 	@$(CLEAN_ENV) $(VENV)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
