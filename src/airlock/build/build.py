@@ -240,7 +240,9 @@ class _Build:
         with finding.stage("check"):
             outcome.check()
             for name, command in prepared.loaded.definition.checks.items():
-                if name in tree.by_name:
+                if name not in tree.by_name:
+                    reporter.say(f"{name}: not of this bundle, so its check is not run")
+                else:
                     room.image = name
                     checks[name] = [await run_check(room.engine, tree.by_name[name].reference, name, command)]
                     said = checks[name][0].output.splitlines()

@@ -162,9 +162,10 @@ def _chosen(loaded: LoadedDefinition, images: list[WorkerImage], version: str, a
     by_name = {image.name: image for image in images}
     base = loaded.definition.base.distribution
     chosen: dict[str, WorkerImage] = {}
-    for name in loaded.definition.images:
+    for name in (*loaded.definition.images, *loaded.definition.checks):
         if name not in by_name:
             raise DefinitionError(f"{loaded.path}: Kolla {version} has no image {name!r}{nearest(name, list(by_name))}")
+    for name in loaded.definition.images:
         image = by_name[name]
         if image.status != "matched":
             raise DefinitionError(

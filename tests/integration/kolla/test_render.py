@@ -172,6 +172,15 @@ def test_images_that_kolla_does_not_have_or_cannot_build_are_refused(
     assert said in caught.value.message
 
 
+def test_a_check_of_an_image_that_kolla_does_not_have_is_refused_not_left_out(
+    kolla: KollaEnvironment, define: Define, tmp_path: Path
+) -> None:
+    base = 'distribution = "debian"\nrelease = "bookworm"\narchitectures = ["x86_64"]'
+    loaded = define(images='["base"]', base=base + '\n[checks]\nkeystoen = ["keystone-manage", "--version"]')
+    with pytest.raises(DefinitionError, match="has no image 'keystoen'; did you mean 'keystone'"):
+        render(kolla, loaded, "x86_64", "upstream", tmp_path / "w")
+
+
 def test_kolla_options_and_the_other_architecture_reach_the_dockerfiles(
     kolla: KollaEnvironment, define: Define, tmp_path: Path
 ) -> None:
