@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from urllib.parse import urlsplit
 
 import msgspec
@@ -54,7 +55,14 @@ async def require_registry(site: Site) -> None:
         _, writer = await asyncio.wait_for(asyncio.open_connection(address.hostname, port), PATIENCE)
     except (OSError, TimeoutError, ValueError) as error:
         raise UpstreamError(
-            f"the registry {registry} takes no connection: {error or 'it does not answer'}; nothing was built",
+            f"the registry {registry} takes no connection: {_why(error)}; nothing was built",
             remedy="Start it, or correct [images] in site.toml.",
         ) from None
     writer.close()
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ValueError):
+        return "its port is not a number"
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number).lower() if number and number > 0 else str(error) or "it does not answer"

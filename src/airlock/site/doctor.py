@@ -157,6 +157,9 @@ def lacking(checks: Sequence[Check], environment: Environment) -> list[Check]:
     return [check for check in checks if check.state == "missing" and environment in check.environments]
 
 
+_AS_ROOT = "Run `airlock doctor` as root to know."
+
+
 def _look(examination: Examination) -> Check:
     state: State = "ok"
     try:
@@ -164,7 +167,8 @@ def _look(examination: Examination) -> Check:
     except probes.LackingError as error:
         state, found = ("warning" if examination.optional else "missing"), str(error)
     except probes.UnsureError as error:
-        state, found = "warning", f"could not be checked: {error}"
+        remedy = examination.remedy if probes.is_root() else _AS_ROOT
+        return Check(examination.name, examination.environments, "warning", f"could not be checked: {error}", remedy)
     except OSError as error:
         state, found = "warning", f"could not be checked: {error}"
     remedy = "" if state == "ok" else examination.remedy

@@ -142,9 +142,10 @@ def podman_storage() -> str:
         raise UnsureError("podman's storage is tried as root alone")
     with tempfile.TemporaryDirectory(prefix="airlock-doctor-") as made:
         roots = ["--root", f"{made}/root", "--runroot", f"{made}/run", "--storage-driver", "overlay"]
-        driver = call("podman", *roots, "info", "--format", "{{.Store.GraphDriverName}}").strip()
-        # podman leaves a mount on its storage, which would keep the folder from going
-        run(["umount", "-l", f"{made}/root/overlay"])
+        try:
+            driver = call("podman", *roots, "info", "--format", "{{.Store.GraphDriverName}}").strip()
+        finally:  # podman leaves a mount on its storage, which would keep the folder from going
+            run(["umount", "-l", f"{made}/root/overlay"])
     if driver != "overlay":
         raise LackingError(f"podman's storage driver is {driver!r}")
     return "overlay storage"
