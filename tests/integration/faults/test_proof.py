@@ -10,7 +10,7 @@ import asyncio
 import os
 import shutil
 import string
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -31,7 +31,8 @@ from airlock.lock.files import save_lock
 from airlock.lock.gather import Gathered
 from airlock.lock.model import Artifact, Demand, Image, Lock, read_lock
 from airlock.lock.proof import Expected
-from airlock.lock.tools import required_tools
+from airlock.lock.tools import required_tools, tool_artifacts
+from airlock.store.pool import Pool
 
 QUIET = SilentReporter()
 CASES = 2000 if os.environ.get("HYPOTHESIS_PROFILE") == "full" else 100
@@ -56,7 +57,11 @@ def own(locked: Locked, tmp_path_factory: pytest.TempPathFactory) -> Locked:
 
 @pytest.fixture(scope="module")
 def once(own: Locked) -> Iterator[None]:
-    """Renders once in this module, and looks at the real pool, indexes and locks every time."""
+    """Renders once in this module, and looks at the real pool, indexes and locks every time.
+
+    A file of the pool is hashed again only if it is another than before; Kolla's environment of a lock that lacks some
+    tool is not made, as nothing would be rendered with it.
+    """
     rendered: list[tuple[Expected, dict[str, Gathered], dict[str, RenderedTree]]] = []
     real = validating.expectation
 
@@ -67,8 +72,29 @@ def once(own: Locked) -> Iterator[None]:
             rendered.append(real(environment, loaded, lock, tools, own.definition.parent / "rendered"))
         return rendered[0]
 
+    hashed: dict[tuple[int, int, int], str] = {}
+    check = Pool.check
+
+    def check_once(pool: Pool, sha256: str, size: int) -> str:
+        try:
+            found = pool.path(sha256).stat()
+        except FileNotFoundError:
+            return check(pool, sha256, size)
+        key = (found.st_ino, found.st_mtime_ns, found.st_size)
+        if key not in hashed:
+            hashed[key] = check(pool, sha256, size)
+        return hashed[key]
+
+    tools = tool_artifacts(own.lock)
+    make = validating.tools_environment
+
+    async def environment(artifacts: list[Artifact], content: Callable[[Artifact], Path], cache: Path) -> Path:
+        return await make(tools, content if artifacts == tools else lambda one: own.pool.path(one.sha256), cache)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(validating, "expectation", expectation)
+        patch.setattr(validating, "tools_environment", environment)
+        patch.setattr(Pool, "check", check_once)
         yield
 
 
