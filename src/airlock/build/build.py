@@ -29,11 +29,12 @@ from airlock.build.wheel_cache import CachedWheel, WheelCache
 from airlock.build.wheels import WheelBuilder
 from airlock.bundle.stored import StoredBundle
 from airlock.core.digest import sha256_file
-from airlock.core.errors import AirlockError, BuildError, ToolError
+from airlock.core.errors import AirlockError, BuildError, SpaceError, ToolError
 from airlock.core.files import exclusive
 from airlock.core.process import last_lines
 from airlock.core.progress import Reporter
 from airlock.core.settings import Site
+from airlock.core.space import FULL
 from airlock.engine.registry import publish
 from airlock.evidence import ledger
 from airlock.evidence.record import (
@@ -50,6 +51,7 @@ from airlock.evidence.record import (
 )
 from airlock.kolla.overrides import NAMESPACE, TAG
 from airlock.kolla.run_build import BuildOutcome, Event, Finished, Started, run_build
+from airlock.room.namespace import require_root
 from airlock.room.report import CANNOT_PROVE
 from airlock.room.sealed import SealedRoom
 
@@ -118,9 +120,8 @@ async def build(bundle: StoredBundle, site: Site, request: Request, reporter: Re
         except AirlockError as raised:
             error = raised
         except OSError as raised:
-            error = BuildError(
-                f"{raised.filename or 'the build'}: {raised.strerror or raised}", remedy="Check the disk."
-            )
+            said = f"{raised.filename or 'the build'}: {raised.strerror or raised}"
+            error = SpaceError(said) if raised.errno in FULL else BuildError(said, remedy="Check the disk.")
         except (asyncio.CancelledError, KeyboardInterrupt):
             interrupted = True
             error = BuildError("the build was interrupted", remedy="The same command builds again.")
@@ -196,6 +197,7 @@ class _Build:
     async def run(self) -> None:
         """Every stage; what is found goes into ``finding``."""
         self._logs.mkdir(parents=True, exist_ok=True)
+        require_root()
         await require_registry(self._site)
         with TemporaryDirectory(prefix="airlock-build-") as name:
             work = Path(name)

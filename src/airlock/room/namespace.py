@@ -69,6 +69,16 @@ class Namespace:
         return killed
 
 
+def require_root() -> None:
+    """What a room takes before anything else, for those who want to know it before they begin.
+
+    Raises:
+        RoomError: not root.
+    """
+    if os.geteuid() != 0:
+        raise RoomError("a sealed room can only be made by root", remedy="Run the same command as root (sudo).")
+
+
 def create(name: str, binds: Mapping[Path, Path]) -> Namespace:
     """Make the namespaces: ``lo`` up, every route to ``lo``, ``binds`` (target → source) mounted.
 
@@ -76,8 +86,7 @@ def create(name: str, binds: Mapping[Path, Path]) -> Namespace:
         RoomError: not root, or the kernel refuses.
         ToolError: ip or nsenter is missing.
     """
-    if os.geteuid() != 0:
-        raise RoomError("a sealed room can only be made by root", remedy="Run the same command as root (sudo).")
+    require_root()
     if not re.search(r" - cgroup2? ", Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")):
         raise RoomError(
             "no control groups are mounted here, and containers need them",

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from airlock.core.errors import RoomError
-from airlock.core.process import last_lines, run
+from airlock.core.process import find_tool, last_lines, run
 from airlock.room.report import PacketCount, RefusedPackets
 
 TABLE = "airlock"
@@ -56,7 +56,9 @@ def load(prefix: list[str]) -> None:
 
     Raises:
         RoomError: nft refused them.
+        ToolError: there is no nft.
     """
+    find_tool("nft", "nftables")
     result = run([*prefix, "nft", "-f", "-"], data=ruleset().encode())
     if result.returncode != 0:
         raise RoomError(

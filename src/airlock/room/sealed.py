@@ -100,6 +100,7 @@ class SealedRoom:
             StateError: another process has a room in ``state``.
             ToolError: a program is missing.
         """
+        namespace.require_root()
         await asyncio.to_thread(clean_stale, reporter)
         state = state.resolve()
         key = hashlib.sha256(str(state).encode()).hexdigest()[:8]
@@ -113,12 +114,12 @@ class SealedRoom:
         speaker = Attribution(attribution)
         with exclusive(RUN / f"{key}.lock", f"the room at {state}"):
             remains = RoomState(name=name, namespace=f"airlock-{key}", state=str(state))
-            _prepare(paths, remains)
-            runtime = Runtime(state / "runtime", paths.run / "seccomp.sock", paths.run / "runc", mounts)
-            runtime.install()
-            configure(paths, runtimes={"airlock": runtime.program}, runtime="airlock")
             async with contextlib.AsyncExitStack() as stack:
                 stack.callback(_remove, paths.run, remains)
+                _prepare(paths, remains)
+                runtime = Runtime(state / "runtime", paths.run / "seccomp.sock", paths.run / "runc", mounts)
+                runtime.install()
+                configure(paths, runtimes={"airlock": runtime.program}, runtime="airlock")
                 place = await asyncio.to_thread(namespace.create, remains.namespace, _binds(paths))
                 stack.push_async_callback(asyncio.to_thread, place.close)
                 nft.load(place.net_prefix)

@@ -118,7 +118,9 @@ def test_any_file_taken_out_of_the_pool_is_named_with_what_wants_it(own: Locked,
     aside = path.with_name("aside")
     path.rename(aside)
     try:
-        said = gaps_of(own)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(validating, "prove_plans", lambda *_: [])  # reads the indexes alone, which are whole
+            said = gaps_of(own)
     finally:
         aside.rename(path)
     wanting = {demand.where for demand in lock.demands if victim.id in demand.artifacts}

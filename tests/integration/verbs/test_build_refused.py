@@ -45,7 +45,16 @@ def reachable(imported: Path) -> Iterator[Path]:
     """A copy of the site where every user may come (pytest's own folders are root's alone)."""
     with TemporaryDirectory(prefix="airlock-site-") as name:
         Path(name).chmod(0o755)
-        yield Path(shutil.copytree(imported, Path(name) / "site", symlinks=True))
+        site = Path(shutil.copytree(imported, Path(name) / "site", symlinks=True))
+        site.chmod(0o755)
+        yield site
+
+
+def rooms() -> set[str]:
+    """What rooms there are: their namespaces and run folders."""
+    return {
+        str(path) for place in ("/run/netns", "/run/airlock") for path in Path(place).glob("*") if path.suffix == ""
+    }
 
 
 def failures(site: Path) -> list[dict[str, object]]:
@@ -74,9 +83,11 @@ def test_without_root_no_room_is_made_and_the_record_says_why(reachable: Path, b
 )
 def test_without_a_program_that_a_build_needs_its_package_is_named(stocked: Path, bundle: Path, program: str) -> None:
     package = {"nft": "nftables"}.get(program, program)
+    before = rooms()
     result = airlock("build", "--bundle", bundle.name, "--site", stocked, before=without(program), cwd=Path("/"))
     refused(result, TOOL, program, f"apt-get install --no-install-recommends {package}")
     assert len(failures(stocked)) == 1
+    assert rooms() == before, "nothing of the room is left"
 
 
 def test_a_bundle_that_is_not_there_is_told_with_the_nearest(stocked: Path, bundle: Path) -> None:
