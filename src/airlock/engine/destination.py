@@ -1,4 +1,4 @@
-"""Where a built image is published: the site's registry, or its OCI layout."""
+"""Where a site's images lie: in its registry, or in its OCI layout."""
 
 from __future__ import annotations
 
@@ -10,38 +10,49 @@ import msgspec
 
 from airlock.core.errors import UpstreamError
 from airlock.core.settings import Site
+from airlock.engine.image_manifest import Reference
 
 PATIENCE = 10.0  # seconds that a registry has to take a connection
 
 
-class Destination(msgspec.Struct, frozen=True):
-    """A published image's place.
+STAGING = "staging"
 
-    Attributes:
-        transport: as skopeo names it (``docker://…``, ``oci:…``).
-        reference: as a person names it.
-        verify_tls: whether the registry must have a valid certificate.
-    """
+
+class Destination(msgspec.Struct, frozen=True):
+    """An image's place: ``transport`` as skopeo names it (``docker://…``, ``oci:…``), ``reference`` as people do."""
 
     transport: str
     reference: str
-    verify_tls: bool
 
 
 def destination(site: Site, image: str, tag: str) -> Destination:
-    """The place of one image of a site."""
+    """The place of one built image of a site."""
     images = site.settings.images
     if images.oci:
         folder = (site.root / images.oci).resolve()
         place = f"oci:{folder}:{images.namespace}/{image}:{tag}"
-        return Destination(place, place, True)
-    scheme, _, host = images.registry.rpartition("://")
-    name = f"{host.rstrip('/')}/{images.namespace}/{image}:{tag}"
-    return Destination(f"docker://{name}", name, scheme != "http")
+        return Destination(place, place)
+    return _in_registry(images.registry, f"{images.namespace}/{image}:{tag}")
+
+
+def staging_tag(build_id: str) -> str:
+    """The tag that a build's images bear from the moment they are pushed; no other build has it."""
+    return f"{STAGING}-{build_id}"
+
+
+def base_destination(site: Site, reference: Reference, tag: str) -> Destination:
+    """The place in the site's registry of a base image that a bundle brought."""
+    images = site.settings.images
+    return _in_registry(images.registry, f"{images.base_namespace}/{reference.repository}:{tag}")
+
+
+def _in_registry(registry: str, name: str) -> Destination:
+    place = f"{registry.rpartition('://')[2].rstrip('/')}/{name}"
+    return Destination(f"docker://{place}", place)
 
 
 async def require_registry(site: Site) -> None:
-    """See that the site's registry takes connections, before anything is built for it.
+    """See that the site's registry takes connections, before anything is done for it.
 
     Raises:
         UpstreamError: it does not.
@@ -55,7 +66,7 @@ async def require_registry(site: Site) -> None:
         _, writer = await asyncio.wait_for(asyncio.open_connection(address.hostname, port), PATIENCE)
     except (OSError, TimeoutError, ValueError) as error:
         raise UpstreamError(
-            f"the registry {registry} takes no connection: {_why(error)}; nothing was built",
+            f"the registry {registry} takes no connection: {_why(error)}",
             remedy="Start it, or correct [images] in site.toml.",
         ) from None
     writer.close()
