@@ -50,7 +50,7 @@ def test_an_import_upwards_would_be_found(tmp_path):
 def verbs() -> dict[str, Any]:
     import typer.main
 
-    app = import_module("airlock.cli.main").app
+    app = import_module("airlock.cli.main").make_app()
     return dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
 
