@@ -1,0 +1,319 @@
+"""Zuul on one machine, on a Gerrit that is there: its services, ZooKeeper, PostgreSQL, a static node, a log server."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shlex
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar
+
+import msgspec
+
+from airlock.core.errors import AirlockError, ToolError
+from airlock.core.files import write_file
+from airlock.core.process import clean_environment, find_tool, run
+from airlock.core.secrets import read_secret
+from boxes.box import Box, last_lines_of
+from boxes.gerrit import GerritAccess
+from boxes.log_server import LogServer
+from boxes.network import HOST, LOOPBACK, Network
+from boxes.postgresql import PostgreSQL
+from boxes.rest import Rest
+from boxes.sshd import Sshd
+from boxes.zookeeper import ZooKeeper
+from boxes.zuul_install import install
+from boxes.zuul_services import Executor, Launcher, Scheduler, Section, Service, Web, write_config
+from boxes.zuul_tokens import AUDIENCE, ISSUER, LIFETIME, make_token
+
+CONFIG_PROJECT = "project-config"
+GERRIT_NAME = "review.example.org"
+"""What Zuul calls the Gerrit, in paths of checkouts; the same wherever it listens."""
+
+
+class ZuulPorts(msgspec.Struct, frozen=True):
+    """TCP ports of 127.0.0.1."""
+
+    web: int
+    logs: int
+    node: int
+    zookeeper: int
+    database: int
+    streams: int
+
+    @classmethod
+    def following(cls, first: int) -> ZuulPorts:
+        """Six ports in a row."""
+        return cls(*range(first, first + 6))
+
+
+class Zuul:
+    """One Zuul with one tenant. A context manager: started on entry, stopped on leaving.
+
+    Args:
+        folder: everything that it keeps.
+        gerrit: where its projects are; it must be up.
+        ports: where everything listens.
+        projects: of Gerrit that Zuul looks after, besides the config project; their own Zuul configuration is not read.
+        labels: of static nodes, which are all this machine, as the user that runs this.
+        tenant: its name.
+        network: where it lives; the node, too.
+    """
+
+    name: ClassVar[str] = "zuul"
+    deadline: ClassVar[float] = 120.0  # seconds from the services' start until the tenant is there
+
+    def __init__(
+        self, folder: Path, gerrit: GerritAccess, *, ports: ZuulPorts, projects: Sequence[str], labels: Sequence[str],
+        tenant: str = "airlock", network: Network = HOST,
+    ) -> None:  # fmt: skip
+        self.folder = folder.absolute()
+        self.gerrit, self.projects, self.labels = gerrit, list(projects), list(labels)
+        self.tenant, self.network, self.ports = tenant, network, ports
+        self.address = f"http://{LOOPBACK}:{ports.web}"
+        self.config = self.folder / "zuul.conf"
+        self.zookeeper = ZooKeeper(self.folder / "zookeeper", port=ports.zookeeper, network=network)
+        self.database = PostgreSQL(self.folder / "postgresql", port=ports.database, network=network)
+        self.node = Sshd(self.folder / "node", port=ports.node, addresses=len(self.labels), network=network)
+        self.logs = LogServer(self.folder / "logs", port=ports.logs, network=network)
+        self.scheduler = Scheduler(self.folder / "scheduler", self.config, network=network)
+        self.executor = Executor(self.folder / "executor", self.config, ports=[ports.streams], network=network)
+        self.launcher = Launcher(self.folder / "launcher", self.config, network=network)
+        self.web = Web(self.folder / "web", self.config, ports=[ports.web], network=network)
+
+    @property
+    def boxes(self) -> list[Box]:
+        """All that it is made of, in the order of starting."""
+        return [*self._below, *self._services]
+
+    @property
+    def _below(self) -> list[Box]:
+        return [self.zookeeper, self.database, self.node, self.logs]
+
+    @property
+    def _services(self) -> list[Service]:
+        return [self.scheduler, self.executor, self.launcher, self.web]
+
+    def start(self) -> Zuul:
+        """Start everything and wait until the tenant is there and its jobs could run.
+
+        Raises:
+            AirlockError: see :meth:`boxes.box.Box.start`; nothing of it is left running then.
+        """
+        install()
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            _each(self._below, Box.start)
+            self._configure()
+            _each(self._services, Box.start)
+            self._await()
+            self.require_valid()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """End everything; what is not running is left alone."""
+        _each(self._services, Box.stop)
+        _each(self._below, Box.stop)
+
+    def __enter__(self) -> Zuul:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def running(self) -> bool:
+        """Whether all of it runs."""
+        return all(box.running for box in self.boxes)
+
+    def token(self, user: str, lifetime: float = LIFETIME) -> str:
+        """A token that lets ``user`` enqueue and dequeue for ``lifetime`` seconds."""
+        return make_token(self._secret("operators"), user, [self.tenant], lifetime)
+
+    def token_file(self, path: Path, user: str, lifetime: float = LIFETIME) -> Path:
+        """The same, in a file for its owner alone."""
+        write_file(path, f"{self.token(user, lifetime)}\n".encode(), mode=0o600)
+        return path
+
+    def rest(self) -> Rest:
+        """Its interface, as anybody sees it; paths begin below ``/api``."""
+        return Rest(self.name, self.network, f"{self.address}/api")
+
+    def ask(self, path: str) -> Any:
+        """What it answers about its tenant.
+
+        Raises:
+            ToolError: nothing, or an error.
+        """
+        return self.rest().call("GET", f"/tenant/{self.tenant}/{path}").json()
+
+    def reconfigure(self) -> None:
+        """Have it read the config project anew; a direct push there does not.
+
+        Raises:
+            ToolError: its scheduler refuses, or there are errors in the configuration.
+        """
+        program: list[str | Path] = [install().programs / "zuul-scheduler", "-c", self.config]
+        words = self.network.command([*program, "tenant-reconfigure", self.tenant])
+        run(words, env=clean_environment(self.scheduler.folder / "home"), check=True)
+        self.require_valid()
+
+    def require_valid(self) -> None:
+        """Go on only if it could read all of its configuration.
+
+        Raises:
+            ToolError: naming what it could not read.
+        """
+        if errors := self.ask("config-errors"):
+            told = "\n".join(f"  {one['source_context']['path']}: {one['short_error']}" for one in errors)
+            raise ToolError(f"Zuul finds errors in its configuration:\n{told}", remedy="Mend zuul/ of this checkout.")
+
+    def node_config(self) -> bytes:
+        """What the config project says of the node: one file of its ``zuul.d``."""
+        labels = [{"label": {"name": label, "image": "node", "flavor": "static"}} for label in self.labels]
+        image = {"name": "node", "username": self.node.user, "connection-port": self.node.port}
+        names = [{"name": label} for label in self.labels]
+        section = {
+            "name": "static",
+            "connection": "static",
+            "images": [image | {"python-path": "/usr/bin/python3"}],
+            "flavors": [{"name": "static"}],
+            "labels": names,
+        }
+        # The driver wants a node of its own for each label; they are one machine, by other addresses of its loopback.
+        nodes = [
+            {"name": address, "label": label, "host-key": self.node.host_key}
+            for address, label in zip(self.node.addresses, self.labels, strict=True)
+        ]
+        stanzas = [
+            {"image": {"name": "node", "type": "cloud"}},
+            {"flavor": {"name": "static"}},
+            *labels,
+            {"section": section},
+            {"provider": {"name": "static", "section": "static", "labels": names, "nodes": nodes}},
+        ]
+        return json.dumps(stanzas, indent=1).encode()
+
+    def _secret(self, name: str) -> str:
+        path = self.folder / "secrets" / name
+        if not path.exists():
+            path.parent.mkdir(exist_ok=True, mode=0o700)
+            write_file(path, f"{secrets.token_urlsafe(48)}\n".encode(), mode=0o600)
+        return read_secret(path)
+
+    def _configure(self) -> None:
+        tenant = {
+            "name": self.tenant,
+            "use-nodepool": False,
+            "source": {
+                "gerrit": {
+                    "config-projects": [{CONFIG_PROJECT: {"load-branch": "main"}}],
+                    "untrusted-projects": [{project: {"include": []}} for project in self.projects],
+                }
+            },
+        }
+        write_file(self.folder / "tenants.yaml", json.dumps([{"tenant": tenant}], indent=1).encode())
+        self._trust_gerrit()
+        write_config(self.config, self._sections())
+
+    def _trust_gerrit(self) -> None:
+        """Have the git that fetches from Gerrit believe its host key and no other.
+
+        Zuul runs ``ssh`` for it, which looks for host keys in the home of this user, whatever HOME is.
+        """
+        scan = [find_tool("ssh-keyscan", "openssh-client"), "-p", str(self.gerrit.ssh_port), self.gerrit.ssh_host]
+        known = self.folder / "known_hosts"
+        write_file(known, run(self.network.command(scan), timeout=30, check=True).stdout)
+        ssh = [find_tool("ssh", "openssh-client"), "-F", "/dev/null", f"-oUserKnownHostsFile={known}"]
+        options = ["-oGlobalKnownHostsFile=/dev/null", "-oStrictHostKeyChecking=yes", "-oBatchMode=yes"]
+        line = f'#!/bin/sh\nexec {shlex.join([*ssh, *options])} "$@"\n'
+        write_file(self.executor.programs / "ssh", line.encode(), mode=0o755)
+
+    def _sections(self) -> list[Section]:
+        tls = self.zookeeper.tls
+        installed, jobs = install(), self.executor.jobs
+        http, ports = self.gerrit, self.ports
+
+        def service(box: Service, **more: object) -> Section:
+            places = {"state_dir": box.folder, "pidfile": box.folder / "pid", "command_socket": box.socket}
+            return Section(box.name.removeprefix("zuul-"), places | more)
+
+        return [
+            Section("zookeeper", {"hosts": self.zookeeper.address, "tls_ca": tls.authority, "tls_cert": tls.client,
+                                  "tls_key": tls.client_key}),
+            Section("keystore", {"password": self._secret("keystore")}),
+            Section("database", {"dburi": self.database.uri}),
+            service(self.scheduler, tenant_config=self.folder / "tenants.yaml"),
+            Section("merger", {"git_user_name": "Zuul", "git_user_email": "zuul@example.org"}),
+            service(self.launcher, temp_dir=self.launcher.folder),
+            service(self.web, listen_address=LOOPBACK, port=ports.web, root=f"{self.address}/"),
+            service(
+                self.executor, git_dir=self.executor.folder / "git", job_dir=jobs, hostname="localhost",
+                finger_port=ports.streams, private_key_file=self.node.key, trusted_rw_paths=self.logs.files,
+                trusted_ro_paths=installed.ansible, untrusted_ro_paths=installed.ansible,
+                ansible_root=installed.ansible_root, manage_ansible="false", sigterm_method="stop",
+                # This machine is not the executor's alone: it takes work whatever else goes on.
+                load_multiplier=100, min_avail_mem=1, min_avail_hdd=1,
+            ),
+            Section("auth operators", {
+                "driver": "HS256", "allow_authz_override": "true", "realm": AUDIENCE, "client_id": AUDIENCE,
+                "issuer_id": ISSUER, "secret": self._secret("operators"), "max_validity_time": LIFETIME + 60,
+            }),
+            Section("connection gerrit", {
+                "driver": "gerrit", "server": http.ssh_host, "port": http.ssh_port, "canonical_hostname": GERRIT_NAME,
+                "baseurl": http.address, "user": http.zuul.user, "sshkey": http.zuul.key, "auth_type": "basic",
+                # Over HTTP git would keep the password in its configuration, where jobs' checkouts are.
+                "password": http.zuul.password, "git_over_ssh": "true",
+            }),
+            Section("connection static", {"driver": "static"}),
+        ]  # fmt: skip
+
+    def _await(self) -> None:
+        began = time.monotonic()
+        while not self._is_up():
+            for box in self._services:
+                if not box.running:
+                    raise box.failure("ended before Zuul was ready")
+            if time.monotonic() - began > self.deadline:
+                raise self._not_loaded()
+            time.sleep(0.2)
+
+    def _not_loaded(self) -> AirlockError:
+        error = self.scheduler.failure(f"has not loaded tenant {self.tenant} in {self.deadline:.0f} s")
+        fetching = last_lines_of(self.executor.log)
+        error.message += f"\n{self.executor.log} ends with:\n" + "\n".join(f"  {line}" for line in fetching)
+        return error
+
+    def _is_up(self) -> bool:
+        try:
+            components = self.rest().ask("GET", "/components", timeout=10)
+            projects = self.rest().ask("GET", f"/tenant/{self.tenant}/projects", timeout=10)
+            if not components.ok or not projects.ok:
+                return False
+            states: Mapping[str, list[dict[str, Any]]] = components.json()
+            up = all(
+                any(one["state"] == "running" for one in states.get(kind, []))
+                for kind in ("scheduler", "executor", "launcher")
+            )
+            return up and {one["name"] for one in projects.json()} >= {CONFIG_PROJECT, *self.projects}
+        except (OSError, ValueError, KeyError):
+            return False
+
+
+def _each(boxes: Iterable[Box], do: Any) -> None:
+    """Do it with all of them at once; the first error is raised when all have ended."""
+    with ThreadPoolExecutor() as pool:
+        results = [pool.submit(do, box) for box in boxes]
+    errors = [error for result in results if (error := result.exception())]
+    for error in errors:
+        if isinstance(error, AirlockError):
+            raise error
+    if errors:
+        raise errors[0]
