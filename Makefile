@@ -60,8 +60,8 @@ test-full: install $(VENV)/.dev
 ## make lint              ruff, mypy, import-linter
 .PHONY: lint
 lint: install $(VENV)/.dev
-	$(VENV)/bin/ruff format --check src tests
-	$(VENV)/bin/ruff check src tests
+	$(VENV)/bin/ruff format --check src tests boxes
+	$(VENV)/bin/ruff check src tests boxes
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
