@@ -18,26 +18,41 @@ import msgspec
 from airlock.core.errors import AirlockError, SpaceError, StateError, ToolError
 from airlock.core.files import exclusive, require_space, write_file
 from airlock.core.process import clean_environment
+from airlock.core.space import space_error
 from boxes.network import HOST, Network
 from boxes.processes import MARK, Process, belonging, end, look
 
+STARTED = "running.json"
+LOCK = ".lock"
 LOG_LINES = 12  # of a log, in an error
 _LOG_TAIL = 16 << 10  # bytes of a log that are read for them
 B = TypeVar("B", bound="Box")
 
 
-class _Running(msgspec.Struct, frozen=True):
-    """What is written down of a server that was started.
+class Started(msgspec.Struct, frozen=True):
+    """What ``running.json`` in a box's folder tells of the server that was started there.
 
     Attributes:
+        name: the kind of server.
         process: its first process.
         command: its command line; another one asks for another server.
-        network: inode of the network namespace that it runs in.
+        ports: of 127.0.0.1, in the network namespace ``network`` (empty: the machine's own).
+        network: name of the namespace.
+        namespace: inode of the namespace; one that was made anew has another.
+        log: what it says on standard output and standard error.
+        stop_signal: what asks it to end.
+        grace: seconds that it has for that.
     """
 
+    name: str
     process: Process
     command: list[str]
-    network: int
+    ports: list[int]
+    network: str
+    namespace: int
+    log: str
+    stop_signal: int
+    grace: float
 
 
 class Box(abc.ABC):
@@ -61,6 +76,7 @@ class Box(abc.ABC):
         self.folder = folder.absolute()
         self.ports = tuple(ports)
         self.network = network
+        self._given_up = threading.Event()
 
     @abc.abstractmethod
     def command(self) -> Sequence[str | Path]:
@@ -92,8 +108,8 @@ class Box(abc.ABC):
     @property
     def process(self) -> Process | None:
         """Its first process while that runs."""
-        running = self._running()
-        return running.process if running and running.process.alive else None
+        started = read_started(self.folder)
+        return started.process if started and started.process.alive else None
 
     @property
     def running(self) -> bool:
@@ -109,14 +125,14 @@ class Box(abc.ABC):
             ToolError: a program is missing; it does not come up.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._alone():
-            if not self._is_the_same():
-                self._end()
-                require_space(self.folder, self.needed, self.name)
-                self._require_ports()
-                self.prepare()
-                self._spawn()
+        with space_error(self.folder, f"what {self.name} needs"), self._alone():
             try:
+                if not self._is_the_same():
+                    self._end()
+                    require_space(self.folder, self.needed, self.name)
+                    self._require_ports()
+                    self.prepare()
+                    self._spawn()
                 self._await()
                 self.bootstrap()
             except BaseException:
@@ -129,6 +145,10 @@ class Box(abc.ABC):
         if self.folder.exists():
             with self._alone():
                 self._end()
+
+    def give_up(self) -> None:
+        """Have a :meth:`start` that waits in another thread end with an error, now or later."""
+        self._given_up.set()
 
     def __enter__(self: B) -> B:
         return self.start()
@@ -149,26 +169,21 @@ class Box(abc.ABC):
             return SpaceError(message)
         return ToolError(message, remedy="Its log says why. After that is mended, start it again: its data is kept.")
 
+    def members(self) -> set[Process]:
+        """Every process of the box: the server and whatever it started."""
+        process = self.process
+        return belonging(self.folder, process.pid if process else None)
+
     def _alone(self) -> contextlib.AbstractContextManager[None]:
-        return exclusive(self.folder / ".lock", f"the server {self.name}")
-
-    @property
-    def _state(self) -> Path:
-        return self.folder / "running.json"
-
-    def _running(self) -> _Running | None:
-        try:
-            return msgspec.json.decode(self._state.read_bytes(), type=_Running)
-        except (FileNotFoundError, msgspec.DecodeError):
-            return None
+        return exclusive(self.folder / LOCK, f"the server {self.name}")
 
     def _is_the_same(self) -> bool:
-        running = self._running()
+        started = read_started(self.folder)
         return (
-            running is not None
-            and running.process.alive
-            and running.command == [str(word) for word in self.command()]
-            and running.network == self._namespace()
+            started is not None
+            and started.process.alive
+            and started.command == [str(word) for word in self.command()]
+            and started.namespace == self._namespace()
         )
 
     def _namespace(self) -> int:
@@ -188,24 +203,26 @@ class Box(abc.ABC):
     def _spawn(self) -> None:
         if self.log.exists():
             self.log.replace(self.log.with_name(self.log.name + ".old"))
-        home = self.folder / "home"
-        temporary = self.folder / "tmp"
+        home, temporary = self.folder / "home", self.folder / "tmp"
         for place in (home, temporary):
             place.mkdir(exist_ok=True, mode=0o700)
         command = [str(word) for word in self.command()]
         variables = {"TMPDIR": str(temporary), **self.environment(), MARK: str(self.folder)}
         with self.log.open("wb") as log:
-            started = subprocess.Popen(
+            running = subprocess.Popen(
                 self.network.command(command), env=clean_environment(home) | variables, cwd=self.folder,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         # It outlives this object, and even this process; while both live, its end is noticed at once.
-        threading.Thread(target=started.wait, name=f"box-{self.name}", daemon=True).start()
-        process = look(started.pid)
+        threading.Thread(target=running.wait, name=f"box-{self.name}", daemon=True).start()
+        process = look(running.pid)
         if process is None:
             raise self.failure("ended at once")
-        state = _Running(process=process, command=command, network=self._namespace())
-        write_file(self._state, msgspec.json.encode(state), durable=False)
+        started = Started(
+            self.name, process, command, list(self.ports), self.network.name, self._namespace(), str(self.log),
+            self.stop_signal, self.grace,
+        )  # fmt: skip
+        write_file(self.folder / STARTED, msgspec.json.encode(started), durable=False)
 
     def _await(self) -> None:
         began = time.monotonic()
@@ -214,17 +231,33 @@ class Box(abc.ABC):
                 raise self.failure("ended before it was ready")
             if time.monotonic() - began > self.deadline:
                 raise self.failure(f"is not ready {self.deadline:.0f} s after its start")
-            time.sleep(0.1)
+            if self._given_up.wait(0.1):
+                raise StateError(f"the start of {self.name} was given up")
 
     def _end(self) -> None:
-        running = self._running()
-        end(self.folder, running.process if running else None, self.stop_signal, self.grace)
-        self._state.unlink(missing_ok=True)
+        started = read_started(self.folder)
+        end(self.folder, started.process if started else None, self.stop_signal, self.grace)
+        (self.folder / STARTED).unlink(missing_ok=True)
 
-    def members(self) -> set[Process]:
-        """Every process of the box: the server and whatever it started."""
-        process = self.process
-        return belonging(self.folder, process.pid if process else None)
+
+def read_started(folder: Path) -> Started | None:
+    """What was started in the box's ``folder`` and not stopped since; it may have ended by itself."""
+    try:
+        return msgspec.json.decode((folder / STARTED).read_bytes(), type=Started)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def stop_started(folder: Path) -> None:
+    """Stop the box in ``folder``, of whatever kind it is, with everything that it started.
+
+    Raises:
+        StateError: someone else is starting or stopping it.
+    """
+    with exclusive(folder / LOCK, f"the server in {folder}"):
+        if started := read_started(folder):
+            end(folder, started.process, Signals(started.stop_signal), started.grace)
+            (folder / STARTED).unlink()
 
 
 def last_lines_of(path: Path, count: int = LOG_LINES) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from airlock.core.digest import sha256_bytes
 from airlock.core.errors import ToolError
+from airlock.core.files import require_space
 from airlock.core.process import clean_environment, find_tool, run
 
 ROOT = Path(__file__).parents[1]
@@ -33,16 +34,25 @@ def one_at_a_time(name: str) -> Iterator[None]:
         yield
 
 
-def made_once(path: Path, make: Callable[[Path], None]) -> Path:
+def made_once(path: Path, make: Callable[[Path], None], *, needed: int) -> Path:
     """``path`` of the cache, a file or a folder, made by ``make`` under another name unless it is there.
 
     Killed at any moment, there is either nothing under its name or all of it.
+
+    Args:
+        path: the final name.
+        make: makes it under the name that it is given, in the same folder.
+        needed: bytes of disk that it takes.
+
+    Raises:
+        SpaceError: there are not so many.
     """
     if not path.exists():
         with one_at_a_time(path.name):
             part = path.with_name(path.name + ".part")
             if not path.exists():
                 remove(part)
+                require_space(path.parent, needed, path.name)
                 make(part)
                 part.replace(path)
     return path
@@ -74,16 +84,9 @@ def python_environment(requirements: Path) -> Path:
         # It cannot be renamed: its programs name their interpreter's place.
         remove(path)
         run([find_tool("python3", "python3-venv"), "-m", "venv", path], env=_pip_environment(), check=True)
-        pip: list[str | Path] = [
-            path / "bin/python",
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--disable-pip-version-check",
-            "--no-cache-dir",
-        ]
-        result = run([*pip, "--require-hashes", "-r", requirements], env=_pip_environment(), timeout=_PIP_TIMEOUT)
+        pip: list[str | Path] = [path / "bin/python", "-m", "pip", "--disable-pip-version-check", "--no-cache-dir"]
+        pip += ["install", "-q", "--require-hashes", "-r", requirements]
+        result = run(pip, env=_pip_environment(), timeout=_PIP_TIMEOUT)
         if result.returncode != 0:
             said = result.stderr.decode("utf-8", "replace").strip()
             raise ToolError(

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from airlock.core.errors import ToolError
+from airlock.core.files import write_file
 from airlock.core.process import clean_environment, last_lines, run
 from boxes.box import Box
 from boxes.gerrit_war import gerrit_war
@@ -21,6 +22,7 @@ from boxes.rest import Rest, quoted
 IMPORTERS = "Importers"
 REVIEWERS = "Reviewers"
 SERVICE_USERS = "Service Users"  # Gerrit's own: may follow the stream of events
+_QUICK_TO_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 _INIT_TIMEOUT = 120.0  # seconds
 _FIRST_PASSWORD = "secret"  # noqa: S105  what `init --dev` gives to admin, until bootstrap
 _CONFIG = """[gerrit]
@@ -56,6 +58,7 @@ class GerritAccess(msgspec.Struct, frozen=True):
         zuul: Zuul's service user: stream of events, Verified, submit.
         airlock: who imports: makes projects, pushes branches and tags with any history.
         reviewer: a person: pushes changes, votes Code-Review -2 to +2, submits.
+        known_hosts: of ssh, with the key of this server.
     """
 
     address: str
@@ -65,6 +68,7 @@ class GerritAccess(msgspec.Struct, frozen=True):
     zuul: Login
     airlock: Login
     reviewer: Login
+    known_hosts: Path
 
 
 class Gerrit(Box):
@@ -94,7 +98,8 @@ class Gerrit(Box):
         admin, zuul, airlock, reviewer = (
             draw_login(secrets, user, key=True) for user in ("admin", "zuul", "airlock", "reviewer")
         )
-        return GerritAccess(self.address, LOOPBACK, self._ssh_port, admin, zuul, airlock, reviewer)
+        hosts = secrets / "known_hosts"
+        return GerritAccess(self.address, LOOPBACK, self._ssh_port, admin, zuul, airlock, reviewer, hosts)
 
     def rest(self, login: Login) -> Rest:
         """Its interface as ``login`` sees it."""
@@ -140,7 +145,7 @@ class Gerrit(Box):
 
     def _java(self, *options: str) -> list[str | Path]:
         home = f"-Duser.home={self.folder / 'home'}"  # Java takes the one of the password file, not HOME
-        return [java_21() / "bin/java", *options, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", home, "-jar"]
+        return [java_21() / "bin/java", *options, *_QUICK_TO_START, home, "-jar"]
 
     def ready(self) -> bool:
         """Whether it answers and listens on SSH."""
@@ -157,6 +162,8 @@ class Gerrit(Box):
             ToolError: Gerrit refuses.
         """
         access = self.access
+        key = " ".join((self.site / "etc/ssh_host_ed25519_key.pub").read_text("utf-8").split()[:2])
+        write_file(access.known_hosts, f"[{LOOPBACK}]:{self._ssh_port} {key}\n".encode())
         self._take_over(access.admin)
         rest = self.rest(access.admin)
         _add_key(rest, "self", access.admin)

@@ -31,7 +31,7 @@ def gerrit_war() -> Path:
         ToolError, UpstreamError, IntegrityError: see :func:`boxes.java.archives`.
     """
     version = next(one.version for one in pinned("gerrit") if one.artifact == "gerrit-plugin-api")
-    return made_once(cache() / f"gerrit-{version}.war", partial(_assemble, version))
+    return made_once(cache() / f"gerrit-{version}.war", partial(_assemble, version), needed=128 << 20)
 
 
 def _assemble(version: str, path: Path) -> None:

@@ -11,12 +11,14 @@ import msgspec
 
 from airlock.core.digest import sha256_file
 from airlock.core.errors import IntegrityError, ToolError, UpstreamError
+from airlock.core.files import require_space
 from airlock.core.process import clean_environment, find_tool, last_lines, run
 from boxes.cache import ROOT, cache, one_at_a_time, python_environment, remove
 
 PINS = Path(__file__).with_name("maven.toml")
 _JAVA_17 = "java-17-openjdk-*"  # of Debian's packages, with the architecture's name
 _TIMEOUT = 1800.0  # seconds
+_FETCH_SPACE = 512 << 20  # bytes: every archive twice while they are fetched
 _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>org.example</groupId><artifactId>boxes</artifactId><version>1</version><packaging>pom</packaging>
 <dependencies>{}</dependencies></project>
@@ -75,6 +77,7 @@ def _fetch(wanted: Sequence[Archive], place: Path) -> None:
     work = cache() / "maven.part"
     remove(work)
     (work / "got").mkdir(parents=True)
+    require_space(work, _FETCH_SPACE, "what mvn fetches")
     fields = (tuple(map(escape, (one.group, one.artifact, one.version, one.type))) for one in wanted)
     (work / "pom.xml").write_text(_POM.format("".join(_DEPENDENCY.format(*values) for values in fields)), "utf-8")
     # A repository of its own: neither does what lies in the user's count as fetched, nor is anything left in it.

@@ -8,6 +8,7 @@ started it was killed before it could write down the pid.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import signal
 import time
@@ -15,8 +16,11 @@ from pathlib import Path
 
 import msgspec
 
+from airlock.core.errors import StateError
+
 MARK = "AIRLOCK_BOX"
 _PROC = Path("/proc")
+_TO_DIE = 10.0  # seconds after SIGKILL
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -25,15 +29,17 @@ class Process(msgspec.Struct, frozen=True):
     Attributes:
         pid: its number.
         began: clock ticks from the machine's start to its own (field 22 of /proc/PID/stat).
+        boot: which start of the machine that was.
     """
 
     pid: int
     began: int
+    boot: str
 
     @property
     def alive(self) -> bool:
         """Whether it runs. A zombie does not."""
-        return bool((facts := _facts(self.pid)) and facts.began == self.began)
+        return bool((facts := _facts(self.pid)) and facts.began == self.began and self.boot == _boot())
 
     def send(self, number: signal.Signals) -> None:
         """Signal exactly this process; one that has ended is left alone."""
@@ -56,7 +62,12 @@ class _Facts(msgspec.Struct, frozen=True):
 def look(pid: int) -> Process | None:
     """The process that has this pid now; None when it has ended."""
     facts = _facts(pid)
-    return Process(pid, facts.began) if facts else None
+    return Process(pid, facts.began, _boot()) if facts else None
+
+
+@functools.cache
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
 
 
 def _facts(pid: int) -> _Facts | None:
@@ -91,7 +102,7 @@ def belonging(folder: Path, session: int | None) -> set[Process]:
     }
     while more := {pid for pid, facts in table.items() if facts.parent in found} - found - own:
         found |= more
-    return {Process(pid, table[pid].began) for pid in found}
+    return {Process(pid, table[pid].began, _boot()) for pid in found}
 
 
 def _line(pid: int, table: dict[int, _Facts]) -> set[int]:
@@ -120,6 +131,9 @@ def end(folder: Path, first: Process | None, number: signal.Signals, grace: floa
 
     Returns:
         How many had to be killed.
+
+    Raises:
+        StateError: one cannot be killed: it hangs in the kernel.
     """
     session = first.pid if first and first.alive else None
     known = belonging(folder, session)
@@ -133,7 +147,13 @@ def end(folder: Path, first: Process | None, number: signal.Signals, grace: floa
             break
         time.sleep(0.05)
     killed: set[Process] = set()
+    deadline = time.monotonic() + _TO_DIE
     while alive := {one for one in known | belonging(folder, session) if one.alive}:
+        if time.monotonic() > deadline:
+            pids = ", ".join(str(one.pid) for one in sorted(alive, key=lambda one: one.pid))
+            raise StateError(
+                f"processes of {folder} cannot be killed: {pids}", remedy="What does the kernel's log say?"
+            )
         for process in alive - killed:
             process.send(signal.SIGKILL)
         killed |= alive

@@ -75,8 +75,11 @@ class Rest:
         """
         headers = dict(self._headers)
         data: bytes | None
-        if body is None or isinstance(body, bytes):
+        if body is None:
+            data = None
+        elif isinstance(body, bytes):
             data = body
+            headers["Content-Type"] = "application/octet-stream"
         elif isinstance(body, str):
             data = body.encode()
             headers["Content-Type"] = "text/plain"

@@ -119,14 +119,12 @@ class ImagesTable(_Table, frozen=True):
 
 
 class BuildTable(_Table, frozen=True):
-    """How the site builds.
+    """How the site imports and builds.
 
     Attributes:
-        threads: images kolla-build builds at a time.
         require_expect: refuse an import without ``--expect DIGEST``.
     """
 
-    threads: int = 2
     require_expect: bool = False
 
 
