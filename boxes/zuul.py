@@ -6,8 +6,7 @@ import json
 import secrets
 import shlex
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar
@@ -25,6 +24,7 @@ from boxes.network import HOST, LOOPBACK, Network
 from boxes.postgresql import PostgreSQL
 from boxes.rest import Rest
 from boxes.sshd import Sshd
+from boxes.together import start_all, stop_all
 from boxes.zookeeper import ZooKeeper
 from boxes.zuul_install import install
 from boxes.zuul_services import Executor, Launcher, Scheduler, Section, Service, Web, write_config
@@ -107,9 +107,9 @@ class Zuul:
         install()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            _each(self._below, Box.start)
+            start_all(self._below)
             self._configure()
-            _each(self._services, Box.start)
+            start_all(self._services)
             self._await()
             self.require_valid()
         except BaseException:
@@ -119,8 +119,8 @@ class Zuul:
 
     def stop(self) -> None:
         """End everything; what is not running is left alone."""
-        _each(self._services, Box.stop)
-        _each(self._below, Box.stop)
+        stop_all(self._services)
+        stop_all(self._below)
 
     def __enter__(self) -> Zuul:
         return self.start()
@@ -231,10 +231,12 @@ class Zuul:
         scan = [find_tool("ssh-keyscan", "openssh-client"), "-p", str(self.gerrit.ssh_port), self.gerrit.ssh_host]
         known = self.folder / "known_hosts"
         write_file(known, run(self.network.command(scan), timeout=30, check=True).stdout)
-        ssh = [find_tool("ssh", "openssh-client"), "-F", "/dev/null", f"-oUserKnownHostsFile={known}"]
-        options = ["-oGlobalKnownHostsFile=/dev/null", "-oStrictHostKeyChecking=yes", "-oBatchMode=yes"]
-        line = f'#!/bin/sh\nexec {shlex.join([*ssh, *options])} "$@"\n'
-        write_file(self.executor.programs / "ssh", line.encode(), mode=0o755)
+        config = self.folder / "ssh_config"
+        options = {"UserKnownHostsFile": known, "GlobalKnownHostsFile": "/dev/null", "StrictHostKeyChecking": "yes"}
+        write_file(config, "".join(f"{key} {value}\n" for key, value in options.items()).encode())
+        # What a command line says goes before: Ansible names the host keys of nodes there.
+        words = [find_tool("ssh", "openssh-client"), "-F", str(config)]
+        write_file(self.executor.programs / "ssh", f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'.encode(), mode=0o755)
 
     def _sections(self) -> list[Section]:
         tls = self.zookeeper.tls
@@ -305,15 +307,3 @@ class Zuul:
             return up and {one["name"] for one in projects.json()} >= {CONFIG_PROJECT, *self.projects}
         except (OSError, ValueError, KeyError):
             return False
-
-
-def _each(boxes: Iterable[Box], do: Any) -> None:
-    """Do it with all of them at once; the first error is raised when all have ended."""
-    with ThreadPoolExecutor() as pool:
-        results = [pool.submit(do, box) for box in boxes]
-    errors = [error for result in results if (error := result.exception())]
-    for error in errors:
-        if isinstance(error, AirlockError):
-            raise error
-    if errors:
-        raise errors[0]

@@ -44,5 +44,5 @@ def install() -> Installed:
         for version in (ANSIBLE, *_OTHERS):
             (folder / version).symlink_to(ansible)
 
-    root = made_once(cache() / f"{ansible.name}-versions", link)
+    root = made_once(cache() / f"{ansible.name}-versions", link, needed=0)
     return Installed(zuul / "bin", zuul / "bin/python", ansible, root)

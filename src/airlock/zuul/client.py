@@ -25,7 +25,11 @@ _SETTINGS = "See [zuul] in site.toml (docs/formats/settings.md)."
 
 
 class ZuulClient:
-    """One tenant of one Zuul. An async context manager.
+    """One tenant of one Zuul. An async context manager. It is spoken to directly, past proxies of the environment.
+
+    Raises (all methods):
+        UpstreamError: Zuul cannot be reached, or fails.
+        UsageError: it refuses the token, has no such tenant, project or pipeline, or something else answers.
 
     Args:
         address: of zuul-web, ``http://host:port``; a path in front of ``/api`` is kept.
@@ -40,7 +44,7 @@ class ZuulClient:
 
     async def __aenter__(self) -> ZuulClient:
         self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=TIMEOUT), headers={"User-Agent": "kolla-airlock"}, trust_env=True
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT), headers={"User-Agent": "kolla-airlock"}
         )
         return self
 
@@ -55,11 +59,7 @@ class ZuulClient:
         return f"{self.address}/t/{quote(self.tenant, safe='')}/buildset/{buildset}"
 
     async def project(self, name: str) -> Project:
-        """What Zuul does for a project.
-
-        Raises:
-            UsageError: no such tenant or project. All methods besides: UpstreamError (see ``_ask``).
-        """
+        """What Zuul does for a project."""
         return await self._ask("GET", f"project/{quote(name)}", Project, f"project {name}")
 
     async def status(self) -> Status:
@@ -77,21 +77,13 @@ class ZuulClient:
         return await self._ask("GET", "buildsets", list[Buildset], "the buildsets", query=query)
 
     async def enqueue(self, project: str, pipeline: str, ref: str, commit: str, parameters: Mapping[str, str]) -> None:
-        """Put a commit of a ref into a pipeline. That Zuul says yes does not mean that it will build it.
-
-        Raises:
-            UsageError: it has no such tenant, project or pipeline.
-        """
+        """Put a commit of a ref into a pipeline. That Zuul says yes does not mean that it will build it."""
         body = {"pipeline": pipeline, "ref": ref, "newrev": commit, "parameters": dict(parameters)}
         path = f"project/{quote(project)}/enqueue"
         await self._ask("POST", path, bool, f"pipeline {pipeline} of {project}", body=body)
 
     async def dequeue(self, project: str, pipeline: str, ref: str) -> None:
-        """Take the first item that is about a ref out of a pipeline.
-
-        Raises:
-            UsageError: as ``enqueue``.
-        """
+        """Take the first item that is about a ref out of a pipeline."""
         path = f"project/{quote(project)}/dequeue"
         body = {"pipeline": pipeline, "ref": ref}
         await self._ask("POST", path, bool, f"pipeline {pipeline} of {project}", body=body)
@@ -131,8 +123,8 @@ class ZuulClient:
         """An answer's value.
 
         Raises:
-            UpstreamError: Zuul refuses the token, fails, or answers something else than was expected.
-            UsageError: it knows no such tenant, project, pipeline.
+            UpstreamError: Zuul fails.
+            UsageError: it refuses the token, knows no such tenant, project, pipeline, or is no Zuul.
         """
         if status != 200:
             raise self._refused(status, data, what)
@@ -141,8 +133,8 @@ class ZuulClient:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise self._strange(what, str(error)) from None
 
-    def _strange(self, what: str, how: str) -> UpstreamError:
-        return UpstreamError(
+    def _strange(self, what: str, how: str) -> UsageError:
+        return UsageError(
             f"{self.address} does not answer about {what} as Zuul does: {how}",
             remedy=f"[zuul] address is that of zuul-web itself. {_SETTINGS}",
         )
@@ -150,7 +142,7 @@ class ZuulClient:
     def _refused(self, status: int, data: bytes, what: str) -> AirlockError:
         if status in (401, 403):
             why = "does not know the token" if status == 401 else f"does not let the token administer {self.tenant}"
-            return UpstreamError(
+            return UsageError(
                 f"Zuul at {self.address} {why} ({status}): it may be expired, of another Zuul, or for less than this",
                 remedy=f"Ask Zuul's administrator for one with zuul.admin for tenant {self.tenant}, "
                 "and write it into [zuul] token_file.",

@@ -106,11 +106,12 @@ async def _state(client: ZuulClient, uuid: str, buildset: Buildset | None, job: 
         return "Zuul puts it together"
     for item in (await client.status()).items(buildset.pipeline):
         if item.buildset == uuid:
-            return _told(next((one for one in item.jobs if one.name == job), None))
+            return told(next((one for one in item.jobs if one.name == job), None))
     return "it is in no pipeline any more; Zuul writes down how it ended"
 
 
-def _told(job: ItemJob | None) -> str:
+def told(job: ItemJob | None) -> str:
+    """The state of a job that is in a pipeline, in words."""
     if job is None:
         return "Zuul puts its jobs together"
     if job.result:

@@ -26,7 +26,7 @@ class Build(msgspec.Struct, frozen=True):
         result: ``SUCCESS``, ``FAILURE`` …; None while it runs.
         log_url: where its logs lie, once they are published.
         error_detail: what Zuul says of a failure of its own.
-        final: False for a run that was tried again.
+        final: False for a run that was tried again; None while it runs.
     """
 
     uuid: str
@@ -34,8 +34,8 @@ class Build(msgspec.Struct, frozen=True):
     result: str | None = None
     log_url: str | None = None
     error_detail: str | None = None
-    final: bool = True
-    artifacts: list[Artifact] = []
+    final: bool | None = True
+    artifacts: list[Artifact] | None = None
 
 
 class Ref(msgspec.Struct, frozen=True):

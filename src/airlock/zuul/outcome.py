@@ -53,7 +53,7 @@ def outcome_of(buildset: Buildset, job: str, page: str) -> Outcome:
     mine = [build for build in buildset.builds if build.job_name == job]
     # Tries that were given up are not final.
     build = next((build for build in mine if build.final), mine[-1] if mine else Build(uuid=""))
-    artifacts = {artifact.name: artifact.url for artifact in build.artifacts}
+    artifacts = {artifact.name: artifact.url for artifact in build.artifacts or ()}
     return Outcome(
         buildset=buildset.uuid,
         build=build.uuid,
