@@ -49,11 +49,12 @@ def long_history(folder: Path, commits: int = 120) -> Path:
     git(folder, "init", "--quiet", "--initial-branch", "main")
     stream = []
     for number in range(1, commits + 1):
+        words, text = f"step {number}", f"{number}\n"
         stream.append(
             f"commit refs/heads/main\nmark :{number}\ncommitter A <a@example.org> {1600000000 + number} +0000\n"
-            f"data 9\nstep {number:04}\n"
+            f"data {len(words)}\n{words}\n"
             + (f"merge :{number - 5}\n" if number == 50 else "")
-            + f"M 100644 inline file{number % 7}\ndata 5\n{number:04}\n\n"
+            + f"M 100644 inline file{number % 7}\ndata {len(text)}\n{text}\n"
         )
         if number % 40 == 0:
             stream.append(f"reset refs/tags/light-{number}\nfrom :{number}\n\n")

@@ -58,6 +58,7 @@ def open_git_bundle(file: Path, commit: str, folder: Path, where: str) -> Git:
     """
     git = Git(folder)
     git.init()
+    bundle_refs(git, file, commit, where)
     for command in (
         ("bundle", "verify", "--quiet", str(file)),  # it needs nothing that it does not hold
         ("fetch", "--quiet", "--no-tags", "--", str(file), f"+{HEADS}*:{HEADS}*", f"+{TAGS}*:{TAGS}*"),
@@ -65,10 +66,28 @@ def open_git_bundle(file: Path, commit: str, folder: Path, where: str) -> Git:
         said = git.ask(*command)
         if not said.ok:
             raise IntegrityError(f"{where} is no whole git bundle: {said.words}", remedy=_BRING)
-    found = git.refs(HEADS).get(BRANCH, "nothing")
-    if found != commit:
-        raise IntegrityError(f"{where} says that it is of commit {commit}, and is of {found}", remedy=_BRING)
+    if not git.object(BRANCH) == commit:
+        raise IntegrityError(f"{where} does not hold its commit {commit}", remedy=_BRING)
     return git
+
+
+def bundle_refs(git: Git, file: Path, commit: str, where: str) -> dict[str, str]:
+    """What a bundle of that commit says that it holds: full names of branches and tags → ids, a tag's own included.
+
+    Args:
+        git: any repository of ours.
+
+    Raises:
+        IntegrityError: it is none, or of another commit.
+    """
+    said = git.ask("bundle", "list-heads", str(file))
+    if not said.ok:
+        raise IntegrityError(f"{where} is no git bundle: {said.words}", remedy=_BRING)
+    lines = (line.partition(" ") for line in said.text.splitlines())
+    found = {ref: ident for ident, _, ref in lines if ref.startswith((HEADS, TAGS))}
+    if (held := found.get(BRANCH)) != commit:
+        raise IntegrityError(f"{where} is said to be of commit {commit}, and is of {held or 'none'}", remedy=_BRING)
+    return found
 
 
 _BRING = "Do not trust the bundle. Write it again at the factory: `airlock lock`, `airlock bundle`."

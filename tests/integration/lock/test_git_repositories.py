@@ -215,7 +215,7 @@ def test_a_bundle_that_is_not_of_its_commit_or_not_whole_is_refused(tmp_path):
     head = git(folder, "rev-parse", "HEAD")
     git(folder, "update-ref", "refs/heads/airlock", "HEAD~1")
     git(folder, "bundle", "create", "--quiet", str(tmp_path / "lies"), "refs/heads/airlock")
-    with pytest.raises(IntegrityError, match=f"is of commit {head}, and is of "):
+    with pytest.raises(IntegrityError, match=f"said to be of commit {head}, and is of "):
         open_git_bundle(tmp_path / "lies", head, tmp_path / "a", "it")
     git(folder, "update-ref", "refs/heads/airlock", "HEAD")
     git(folder, "bundle", "create", "--quiet", str(tmp_path / "thin"), "HEAD~3..refs/heads/airlock")
@@ -226,7 +226,7 @@ def test_a_bundle_that_is_not_of_its_commit_or_not_whole_is_refused(tmp_path):
     data[len(data) // 2] ^= 1
     (tmp_path / "changed").write_bytes(data)
     for name in ("changed", "nowhere"):
-        with pytest.raises(IntegrityError, match="no whole git bundle"):
+        with pytest.raises(IntegrityError, match="is no (whole )?git bundle"):
             open_git_bundle(tmp_path / name, head, tmp_path / f"c-{name}", "it")
     assert open_git_bundle(tmp_path / "whole", head, tmp_path / "d", "it").object("refs/heads/airlock") == head
 
