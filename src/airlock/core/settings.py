@@ -9,6 +9,7 @@ import msgspec
 from airlock.core.errors import UsageError
 from airlock.core.gerrit_settings import GerritPlace, GerritTable, gerrit_place
 from airlock.core.toml import parse_toml
+from airlock.core.zuul_settings import ZuulPlace, ZuulTable, zuul_place
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -138,6 +139,7 @@ class SiteFile(_Table, frozen=True):
     images: ImagesTable = ImagesTable(oci="images")
     build: BuildTable = BuildTable()
     gerrit: GerritTable = GerritTable()
+    zuul: ZuulTable = ZuulTable()
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -146,11 +148,13 @@ class Site(msgspec.Struct, frozen=True):
     Attributes:
         root: where site.toml lies.
         gerrit: the Gerrit that is seeded from bundles, if there is one.
+        zuul: the Zuul that builds when it is triggered, if there is one.
     """
 
     root: Path
     settings: SiteFile
     gerrit: GerritPlace | None = None
+    zuul: ZuulPlace | None = None
 
     @property
     def state(self) -> Path:
@@ -198,7 +202,7 @@ def load_site(path: Path) -> Site:
     """Read ``site.toml`` (``path`` may be its folder).
 
     Raises:
-        UsageError: missing, unknown key, or neither/both of registry and oci, half of a Gerrit.
+        UsageError: missing, unknown key, or neither/both of registry and oci, half of a Gerrit or Zuul.
     """
     if path.is_dir():
         path = path / "site.toml"
@@ -209,4 +213,4 @@ def load_site(path: Path) -> Site:
         raise UsageError(f"{path}: [images] wants exactly one of registry and oci")
     if bool(settings.images.user) != bool(settings.images.password_file):
         raise UsageError(f"{path}: [images] wants user and password_file together, or neither")
-    return Site(path.parent.absolute(), settings, gerrit_place(settings.gerrit, path))
+    return Site(path.parent.absolute(), settings, gerrit_place(settings.gerrit, path), zuul_place(settings.zuul, path))

@@ -14,6 +14,7 @@ MAX_VALUE = 500
 MAX_DETAILS = 32
 
 _KEY = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_REPOSITORY = re.compile(r"[a-z][a-z0-9_.-]{0,63}")  # as a definition names them
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _UNSAFE = ("Cc", "Cs")  # control characters and halves of surrogate pairs (Unicode's general categories)
 
@@ -93,7 +94,7 @@ def parse_commits(words: Iterable[str]) -> dict[str, str]:
     commits: dict[str, str] = {}
     for word in words:
         name, equals, commit = word.partition("=")
-        if not equals or not _KEY.fullmatch(name) or not _COMMIT.fullmatch(commit):
+        if not equals or not _REPOSITORY.fullmatch(name) or not _COMMIT.fullmatch(commit):
             raise UsageError(
                 f"--git {word[:120]!r} is not REPOSITORY=COMMIT", remedy="The whole commit: 40 (or 64) digits."
             )

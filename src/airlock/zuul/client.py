@@ -13,6 +13,7 @@ import msgspec
 from yarl import URL
 
 from airlock.core.errors import AirlockError, UpstreamError, UsageError
+from airlock.core.http import reason, trust
 from airlock.zuul.model import Buildset, Project, Status
 
 T = TypeVar("T")
@@ -44,7 +45,9 @@ class ZuulClient:
 
     async def __aenter__(self) -> ZuulClient:
         self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=TIMEOUT), headers={"User-Agent": "kolla-airlock"}
+            connector=aiohttp.TCPConnector(ssl=trust(), limit=4),
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT),
+            headers={"User-Agent": "kolla-airlock"},
         )
         return self
 
@@ -115,7 +118,7 @@ class ZuulClient:
                 return answer.status, bytes(data)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise UpstreamError(
-                f"Zuul at {self.address} cannot be reached: {_said(error)}",
+                f"Zuul at {self.address} cannot be reached: {reason(error)}",
                 remedy=f"See that zuul-web runs there. {_SETTINGS}",
             ) from None
 
@@ -168,11 +171,3 @@ def _message(data: bytes) -> str:
             return ""
         said = document.get("description", "") if isinstance(document, dict) else ""
     return f": {said[:200]}" if isinstance(said, str) and said else ""
-
-
-def _said(error: BaseException) -> str:
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return str(error.os_error.strerror or error.os_error)
-    if isinstance(error, TimeoutError):
-        return f"no answer in {TIMEOUT:.0f} s"
-    return str(error) or type(error).__name__
