@@ -76,7 +76,7 @@ class Box(abc.ABC):
         self.folder = folder.absolute()
         self.ports = tuple(ports)
         self.network = network
-        self._given_up = threading.Event()
+        self._spawned = 0.0  # when, by the clock of files
 
     @abc.abstractmethod
     def command(self) -> Sequence[str | Path]:
@@ -116,11 +116,14 @@ class Box(abc.ABC):
         """Whether its first process runs."""
         return self.process is not None
 
-    def start(self: B) -> B:
+    def start(self: B, given_up: threading.Event | None = None) -> B:
         """Start it and wait until it is ready and set up; one that is running already is taken as it is.
 
+        Args:
+            given_up: set by another thread, has a start that waits end with an error.
+
         Raises:
-            StateError: a port is taken; someone else is starting or stopping the same box.
+            StateError: a port is taken; someone else is starting or stopping the same box; it was given up.
             SpaceError: the disk is full.
             ToolError: a program is missing; it does not come up.
         """
@@ -133,7 +136,7 @@ class Box(abc.ABC):
                     self._require_ports()
                     self.prepare()
                     self._spawn()
-                self._await()
+                self._await(given_up or threading.Event())
                 self.bootstrap()
             except BaseException:
                 self._end()
@@ -146,10 +149,6 @@ class Box(abc.ABC):
             with self._alone():
                 self._end()
 
-    def give_up(self) -> None:
-        """Have a :meth:`start` that waits in another thread end with an error, now or later."""
-        self._given_up.set()
-
     def __enter__(self: B) -> B:
         return self.start()
 
@@ -160,7 +159,8 @@ class Box(abc.ABC):
         """An error that says ``what`` happened to it, with the last lines of its logs and where they are."""
         said, full = [], False
         for path in self.logs():
-            lines = last_lines_of(path)
+            # A log of the server's own may be from an earlier start, and tells nothing of this one.
+            lines = last_lines_of(path) if path.exists() and path.stat().st_mtime >= self._spawned else []
             full = full or any("No space left on device" in line for line in lines)
             if lines:
                 said.append(f"{path} ends with:\n" + "\n".join(f"  {line}" for line in lines))
@@ -209,6 +209,7 @@ class Box(abc.ABC):
         command = [str(word) for word in self.command()]
         variables = {"TMPDIR": str(temporary), **self.environment(), MARK: str(self.folder)}
         with self.log.open("wb") as log:
+            self._spawned = self.log.stat().st_mtime
             running = subprocess.Popen(
                 self.network.command(command), env=clean_environment(home) | variables, cwd=self.folder,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
@@ -224,14 +225,14 @@ class Box(abc.ABC):
         )  # fmt: skip
         write_file(self.folder / STARTED, msgspec.json.encode(started), durable=False)
 
-    def _await(self) -> None:
+    def _await(self, given_up: threading.Event) -> None:
         began = time.monotonic()
         while not self.ready():
             if not self.running:
                 raise self.failure("ended before it was ready")
             if time.monotonic() - began > self.deadline:
                 raise self.failure(f"is not ready {self.deadline:.0f} s after its start")
-            if self._given_up.wait(0.1):
+            if given_up.wait(0.1):
                 raise StateError(f"the start of {self.name} was given up")
 
     def _end(self) -> None:
