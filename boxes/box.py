@@ -17,7 +17,7 @@ import msgspec
 
 from airlock.core.errors import AirlockError, SpaceError, StateError, ToolError
 from airlock.core.files import exclusive, require_space, write_file
-from airlock.core.process import clean_environment
+from airlock.core.process import clean_environment, run
 from airlock.core.space import space_error
 from boxes.network import HOST, Network
 from boxes.processes import MARK, Process, belonging, end, look
@@ -87,7 +87,10 @@ class Box(abc.ABC):
         return {}
 
     def prepare(self) -> None:  # noqa: B027
-        """Write its configuration and what else it wants before it runs. May be killed and is then done again."""
+        """Write its configuration and what else it wants before it runs. May be killed and is then done again.
+
+        Programs for that are run by :meth:`call`.
+        """
 
     def ready(self) -> bool:
         """Whether it does its work now. The default: every port takes connections."""
@@ -174,6 +177,24 @@ class Box(abc.ABC):
         process = self.process
         return belonging(self.folder, process.pid if process else None)
 
+    def call(self, arguments: Sequence[str | Path], *, timeout: float) -> subprocess.CompletedProcess[bytes]:
+        """Run a program to its end as if the server had started it: its network, its environment, its mark.
+
+        Should whoever started the box be killed meanwhile, the next start or stop ends the program, too.
+
+        Raises:
+            ToolError: it is missing.
+            subprocess.TimeoutExpired: it took longer than ``timeout`` seconds.
+        """
+        return run(self.network.command(arguments), env=self._variables(), cwd=self.folder, timeout=timeout)
+
+    def _variables(self) -> dict[str, str]:
+        home, temporary = self.folder / "home", self.folder / "tmp"
+        for place in (home, temporary):
+            place.mkdir(exist_ok=True, mode=0o700)
+        own = {"TMPDIR": str(temporary), **self.environment(), MARK: str(self.folder)}
+        return clean_environment(home) | own
+
     def _alone(self) -> contextlib.AbstractContextManager[None]:
         return exclusive(self.folder / LOCK, f"the server {self.name}")
 
@@ -203,15 +224,11 @@ class Box(abc.ABC):
     def _spawn(self) -> None:
         if self.log.exists():
             self.log.replace(self.log.with_name(self.log.name + ".old"))
-        home, temporary = self.folder / "home", self.folder / "tmp"
-        for place in (home, temporary):
-            place.mkdir(exist_ok=True, mode=0o700)
         command = [str(word) for word in self.command()]
-        variables = {"TMPDIR": str(temporary), **self.environment(), MARK: str(self.folder)}
         with self.log.open("wb") as log:
             self._spawned = self.log.stat().st_mtime
             running = subprocess.Popen(
-                self.network.command(command), env=clean_environment(home) | variables, cwd=self.folder,
+                self.network.command(command), env=self._variables(), cwd=self.folder,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         # It outlives this object, and even this process; while both live, its end is noticed at once.

@@ -11,7 +11,7 @@ import msgspec
 
 from airlock.core.errors import ToolError
 from airlock.core.files import write_file
-from airlock.core.process import clean_environment, last_lines, run
+from airlock.core.process import last_lines
 from boxes.box import Box
 from boxes.gerrit_war import gerrit_war
 from boxes.java import java_21
@@ -134,12 +134,9 @@ class Gerrit(Box):
         )
         if done.exists():
             return
-        home = self.folder / "home"
-        home.mkdir(exist_ok=True, mode=0o700)
         command = [*self._java(), gerrit_war(), "init", "-d", self.site]
         options = ["--batch", "--dev", "--no-auto-start", "--skip-all-downloads"]
-        environment = clean_environment(home, GERRIT_TMP=str(home))
-        result = run([*command, *options], env=environment, timeout=_INIT_TIMEOUT)
+        result = self.call([*command, *options], timeout=_INIT_TIMEOUT)
         if result.returncode != 0:
             raise ToolError(f"gerrit init failed with {result.returncode}: {last_lines(result)}")
         done.touch()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -92,6 +93,14 @@ def test_what_hides_its_environment_ends_with_its_box(tmp_path):
     assert not far.alive
 
 
+def test_what_a_server_leaves_behind_is_asked_before_it_is_killed(tmp_path):
+    # The first process goes at once; the other one has something to write down.
+    other = "setsid sh -c 'trap \"touch ended; exit\" TERM; echo $$ > far; while :; do sleep 0.1; done'"
+    with Script(tmp_path, f"{other} & touch ready; exec sleep 600"):
+        noted(tmp_path / "far")
+    assert (tmp_path / "ended").exists()
+
+
 def test_a_server_that_does_not_end_is_killed(tmp_path):
     box = Script(tmp_path, "trap '' TERM; echo $$ > deaf; touch ready; while :; do sleep 1; done").start()
     deaf = noted(tmp_path / "deaf")
@@ -119,6 +128,24 @@ def test_a_start_after_its_starter_was_killed_takes_over(tmp_path, port):
     with Web(tmp_path, port) as box:
         assert box.process == left
     assert not left.alive
+
+
+def test_a_program_of_a_start_that_was_killed_ends_with_the_next_one(tmp_path):
+    code = f"""import sys, pathlib
+sys.path[:0] = {sys.path!r}
+from tests.small_boxes import Script
+class Initialised(Script):
+    def prepare(self):
+        self.call(["/bin/sh", "-c", "echo $$ > init; exec sleep 600"], timeout=600)
+Initialised(pathlib.Path(sys.argv[1]), "sleep 600").start()
+"""
+    starter = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    init = noted(tmp_path / "init")
+    starter.kill()
+    starter.wait()
+    assert init.alive
+    with Script(tmp_path, "touch ready; exec sleep 600"):
+        assert not init.alive
 
 
 def test_what_nobody_wrote_down_is_found_by_its_mark(tmp_path, port):
@@ -197,6 +224,15 @@ def test_a_small_disk_is_seen_before_the_start(tmp_path, port):
             Registry(tmp_path, port=port).start()
     finally:
         run(["umount", tmp_path], check=True)
+
+
+def test_a_disk_that_fills_up_meanwhile_is_told_as_such(tmp_path):
+    class Full(Script):
+        def prepare(self) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(SpaceError, match="what script needs could not be written"):
+        Full(tmp_path, "").start()
 
 
 def test_two_starts_of_one_box_do_not_meet(tmp_path):
