@@ -66,14 +66,14 @@ def archives(server: str) -> list[Path]:
     wanted = pinned(server)
     place = cache() / "archives"
     if any(not (place / one.file_name).exists() for one in wanted):
-        with one_at_a_time("maven"):
+        with one_at_a_time("maven") as lock:
             missing = [one for one in wanted if not (place / one.file_name).exists()]
             if missing:
-                _fetch(missing, place)
+                _fetch(missing, place, lock)
     return [place / one.file_name for one in wanted]
 
 
-def _fetch(wanted: Sequence[Archive], place: Path) -> None:
+def _fetch(wanted: Sequence[Archive], place: Path, lock: int) -> None:
     work = cache() / "maven.part"
     remove(work)
     (work / "got").mkdir(parents=True)
@@ -85,7 +85,7 @@ def _fetch(wanted: Sequence[Archive], place: Path) -> None:
     environment = clean_environment(Path.home(), network=True, JAVA_HOME=str(java_17()))
     result = run(
         [*command, "dependency:copy-dependencies", f"-DoutputDirectory={work / 'got'}"],
-        env=environment, cwd=work, timeout=_TIMEOUT,
+        env=environment, cwd=work, timeout=_TIMEOUT, pass_fds=[lock],
     )  # fmt: skip
     if result.returncode != 0:
         raise UpstreamError(
