@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,10 +32,9 @@ class Repository:
         self.folder = folder
         self.address = f"ssh://{login.user}@{gerrit.ssh_host}:{gerrit.ssh_port}/{project}"
         self._network = network
-        options = ("IdentitiesOnly=yes", "BatchMode=yes", "LogLevel=ERROR")
-        host = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null")  # it is on loopback
-        ssh = ["ssh", "-i", str(login.key), *(f"-o{option}" for option in (*options, *host))]
-        self._environment = clean_environment(folder) | {"GIT_SSH_COMMAND": " ".join(ssh), "GIT_CONFIG_NOSYSTEM": "1"}
+        options = ("IdentitiesOnly=yes", "BatchMode=yes", f"UserKnownHostsFile={gerrit.known_hosts}")
+        ssh = shlex.join(["ssh", "-F", "/dev/null", "-i", str(login.key), *(f"-o{option}" for option in options)])
+        self._environment = clean_environment(folder) | {"GIT_SSH_COMMAND": ssh, "GIT_CONFIG_NOSYSTEM": "1"}
         for role in ("AUTHOR", "COMMITTER"):
             self._environment[f"GIT_{role}_NAME"] = login.user.capitalize()
             self._environment[f"GIT_{role}_EMAIL"] = f"{login.user}@example.org"

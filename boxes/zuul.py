@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ import msgspec
 
 from airlock.core.errors import AirlockError, ToolError
 from airlock.core.files import write_file
-from airlock.core.process import clean_environment, find_tool, run
+from airlock.core.process import last_lines
 from airlock.core.secrets import read_secret
 from boxes.box import Box, last_lines_of
 from boxes.gerrit import GerritAccess
@@ -27,12 +25,9 @@ from boxes.sshd import Sshd
 from boxes.together import start_all, stop_all
 from boxes.zookeeper import ZooKeeper
 from boxes.zuul_install import install
-from boxes.zuul_services import Executor, Launcher, Scheduler, Section, Service, Web, write_config
-from boxes.zuul_tokens import AUDIENCE, ISSUER, LIFETIME, make_token
-
-CONFIG_PROJECT = "project-config"
-GERRIT_NAME = "review.example.org"
-"""What Zuul calls the Gerrit, in paths of checkouts; the same wherever it listens."""
+from boxes.zuul_services import Executor, Launcher, Scheduler, Service, Web
+from boxes.zuul_settings import CONFIG_PROJECT, write_settings
+from boxes.zuul_tokens import LIFETIME, make_token
 
 
 class ZuulPorts(msgspec.Struct, frozen=True):
@@ -105,10 +100,12 @@ class Zuul:
             AirlockError: see :meth:`boxes.box.Box.start`; nothing of it is left running then.
         """
         install()
+        if not self.running:  # what runs of it may have lost what it needs; ZooKeeper begins empty
+            self.stop()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             start_all(self._below)
-            self._configure()
+            write_settings(self)
             start_all(self._services)
             self._await()
             self.require_valid()
@@ -135,7 +132,7 @@ class Zuul:
 
     def token(self, user: str, lifetime: float = LIFETIME) -> str:
         """A token that lets ``user`` enqueue and dequeue for ``lifetime`` seconds."""
-        return make_token(self._secret("operators"), user, [self.tenant], lifetime)
+        return make_token(self.secret("operators"), user, [self.tenant], lifetime)
 
     def token_file(self, path: Path, user: str, lifetime: float = LIFETIME) -> Path:
         """The same, in a file for its owner alone."""
@@ -160,9 +157,10 @@ class Zuul:
         Raises:
             ToolError: its scheduler refuses, or there are errors in the configuration.
         """
-        program: list[str | Path] = [install().programs / "zuul-scheduler", "-c", self.config]
-        words = self.network.command([*program, "tenant-reconfigure", self.tenant])
-        run(words, env=clean_environment(self.scheduler.folder / "home"), check=True)
+        words: list[str | Path] = [install().programs / "zuul-scheduler", "-c", self.config, "tenant-reconfigure"]
+        result = self.scheduler.call([*words, self.tenant], timeout=self.deadline)
+        if result.returncode != 0:
+            raise ToolError(f"Zuul does not read its configuration anew: {last_lines(result)}")
         self.require_valid()
 
     def require_valid(self) -> None:
@@ -175,107 +173,13 @@ class Zuul:
             told = "\n".join(f"  {one['source_context']['path']}: {one['short_error']}" for one in errors)
             raise ToolError(f"Zuul finds errors in its configuration:\n{told}", remedy="Mend zuul/ of this checkout.")
 
-    def node_config(self) -> bytes:
-        """What the config project says of the node: one file of its ``zuul.d``."""
-        labels = [{"label": {"name": label, "image": "node", "flavor": "static"}} for label in self.labels]
-        image = {"name": "node", "username": self.node.user, "connection-port": self.node.port}
-        names = [{"name": label} for label in self.labels]
-        section = {
-            "name": "static",
-            "connection": "static",
-            "images": [image | {"python-path": "/usr/bin/python3"}],
-            "flavors": [{"name": "static"}],
-            "labels": names,
-        }
-        # The driver wants a node of its own for each label; they are one machine, by other addresses of its loopback.
-        nodes = [
-            {"name": address, "label": label, "host-key": self.node.host_key}
-            for address, label in zip(self.node.addresses, self.labels, strict=True)
-        ]
-        stanzas = [
-            {"image": {"name": "node", "type": "cloud"}},
-            {"flavor": {"name": "static"}},
-            *labels,
-            {"section": section},
-            {"provider": {"name": "static", "section": "static", "labels": names, "nodes": nodes}},
-        ]
-        return json.dumps(stanzas, indent=1).encode()
-
-    def _secret(self, name: str) -> str:
+    def secret(self, name: str) -> str:
+        """A secret of its own, drawn the first time."""
         path = self.folder / "secrets" / name
         if not path.exists():
             path.parent.mkdir(exist_ok=True, mode=0o700)
             write_file(path, f"{secrets.token_urlsafe(48)}\n".encode(), mode=0o600)
         return read_secret(path)
-
-    def _configure(self) -> None:
-        tenant = {
-            "name": self.tenant,
-            "use-nodepool": False,
-            "source": {
-                "gerrit": {
-                    "config-projects": [{CONFIG_PROJECT: {"load-branch": "main"}}],
-                    "untrusted-projects": [{project: {"include": []}} for project in self.projects],
-                }
-            },
-        }
-        write_file(self.folder / "tenants.yaml", json.dumps([{"tenant": tenant}], indent=1).encode())
-        self._trust_gerrit()
-        write_config(self.config, self._sections())
-
-    def _trust_gerrit(self) -> None:
-        """Have the git that fetches from Gerrit believe its host key and no other.
-
-        Zuul runs ``ssh`` for it, which looks for host keys in the home of this user, whatever HOME is.
-        """
-        scan = [find_tool("ssh-keyscan", "openssh-client"), "-p", str(self.gerrit.ssh_port), self.gerrit.ssh_host]
-        known = self.folder / "known_hosts"
-        write_file(known, run(self.network.command(scan), timeout=30, check=True).stdout)
-        config = self.folder / "ssh_config"
-        options = {"UserKnownHostsFile": known, "GlobalKnownHostsFile": "/dev/null", "StrictHostKeyChecking": "yes"}
-        write_file(config, "".join(f"{key} {value}\n" for key, value in options.items()).encode())
-        # What a command line says goes before: Ansible names the host keys of nodes there.
-        words = [find_tool("ssh", "openssh-client"), "-F", str(config)]
-        write_file(self.executor.programs / "ssh", f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'.encode(), mode=0o755)
-
-    def _sections(self) -> list[Section]:
-        tls = self.zookeeper.tls
-        installed, jobs = install(), self.executor.jobs
-        http, ports = self.gerrit, self.ports
-
-        def service(box: Service, **more: object) -> Section:
-            places = {"state_dir": box.folder, "pidfile": box.folder / "pid", "command_socket": box.socket}
-            return Section(box.name.removeprefix("zuul-"), places | more)
-
-        return [
-            Section("zookeeper", {"hosts": self.zookeeper.address, "tls_ca": tls.authority, "tls_cert": tls.client,
-                                  "tls_key": tls.client_key}),
-            Section("keystore", {"password": self._secret("keystore")}),
-            Section("database", {"dburi": self.database.uri}),
-            service(self.scheduler, tenant_config=self.folder / "tenants.yaml"),
-            Section("merger", {"git_user_name": "Zuul", "git_user_email": "zuul@example.org"}),
-            service(self.launcher, temp_dir=self.launcher.folder),
-            service(self.web, listen_address=LOOPBACK, port=ports.web, root=f"{self.address}/"),
-            service(
-                self.executor, git_dir=self.executor.folder / "git", job_dir=jobs, hostname="localhost",
-                finger_port=ports.streams, private_key_file=self.node.key, trusted_rw_paths=self.logs.files,
-                trusted_ro_paths=installed.ansible, untrusted_ro_paths=installed.ansible,
-                ansible_root=installed.ansible_root, manage_ansible="false", sigterm_method="stop",
-                # This machine is not the executor's alone: it takes work whatever else goes on.
-                load_multiplier=100, min_avail_mem=1, min_avail_hdd=1,
-            ),
-            Section("auth operators", {
-                "driver": "HS256", "allow_authz_override": "true", "realm": AUDIENCE, "client_id": AUDIENCE,
-                "issuer_id": ISSUER, "secret": self._secret("operators"), "max_validity_time": LIFETIME + 60,
-            }),
-            Section("connection gerrit", {
-                "driver": "gerrit", "server": http.ssh_host, "port": http.ssh_port, "canonical_hostname": GERRIT_NAME,
-                "baseurl": http.address, "user": http.zuul.user, "sshkey": http.zuul.key, "auth_type": "basic",
-                # Over HTTP git would keep the password in its configuration, where jobs' checkouts are.
-                "password": http.zuul.password, "git_over_ssh": "true",
-            }),
-            Section("connection static", {"driver": "static"}),
-        ]  # fmt: skip
 
     def _await(self) -> None:
         began = time.monotonic()

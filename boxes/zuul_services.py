@@ -9,9 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import msgspec
-
-from airlock.core.files import write_file
 from airlock.core.process import PATH, find_tool
 from boxes.box import Box
 from boxes.network import HOST, Network
@@ -114,20 +111,3 @@ class Executor(Service):
         super().prepare()
         shutil.rmtree(self.jobs, ignore_errors=True)
         self.jobs.mkdir(mode=0o700)
-
-
-class Section(msgspec.Struct, frozen=True):
-    """A section of zuul.conf."""
-
-    name: str
-    values: Mapping[str, object]
-
-
-def write_config(path: Path, sections: Sequence[Section]) -> None:
-    """Write zuul.conf, for its owner alone: it holds passwords."""
-    lines = []
-    for section in sections:
-        lines.append(f"[{section.name}]")
-        # A per cent sign begins an interpolation (configparser).
-        lines += [f"{key}={str(value).replace('%', '%%')}" for key, value in section.values.items()]
-    write_file(path, ("\n".join(lines) + "\n").encode(), mode=0o600)

@@ -151,6 +151,8 @@ class ZuulClient:
                 "and write it into [zuul] token_file.",
             )
         said = _message(data)
+        if status in (400, 404) and not said:
+            return self._strange(what, str(status))
         if status == 404:
             return UsageError(f"Zuul at {self.address} has no {what} in tenant {self.tenant}{said}", remedy=_SETTINGS)
         if status == 400:
