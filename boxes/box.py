@@ -17,7 +17,7 @@ import msgspec
 
 from airlock.core.errors import AirlockError, SpaceError, StateError, ToolError
 from airlock.core.files import exclusive, require_space, write_file
-from airlock.core.process import clean_environment
+from airlock.core.process import clean_environment, run
 from airlock.core.space import space_error
 from boxes.network import HOST, Network
 from boxes.processes import MARK, Process, belonging, end, look
@@ -76,7 +76,7 @@ class Box(abc.ABC):
         self.folder = folder.absolute()
         self.ports = tuple(ports)
         self.network = network
-        self._given_up = threading.Event()
+        self._spawned = 0.0  # when, by the clock of files
 
     @abc.abstractmethod
     def command(self) -> Sequence[str | Path]:
@@ -87,7 +87,10 @@ class Box(abc.ABC):
         return {}
 
     def prepare(self) -> None:  # noqa: B027
-        """Write its configuration and what else it wants before it runs. May be killed and is then done again."""
+        """Write its configuration and what else it wants before it runs. May be killed and is then done again.
+
+        Programs for that are run by :meth:`call`.
+        """
 
     def ready(self) -> bool:
         """Whether it does its work now. The default: every port takes connections."""
@@ -116,11 +119,14 @@ class Box(abc.ABC):
         """Whether its first process runs."""
         return self.process is not None
 
-    def start(self: B) -> B:
+    def start(self: B, given_up: threading.Event | None = None) -> B:
         """Start it and wait until it is ready and set up; one that is running already is taken as it is.
 
+        Args:
+            given_up: set by another thread, has a start that waits end with an error.
+
         Raises:
-            StateError: a port is taken; someone else is starting or stopping the same box.
+            StateError: a port is taken; someone else is starting or stopping the same box; it was given up.
             SpaceError: the disk is full.
             ToolError: a program is missing; it does not come up.
         """
@@ -133,7 +139,7 @@ class Box(abc.ABC):
                     self._require_ports()
                     self.prepare()
                     self._spawn()
-                self._await()
+                self._await(given_up or threading.Event())
                 self.bootstrap()
             except BaseException:
                 self._end()
@@ -146,10 +152,6 @@ class Box(abc.ABC):
             with self._alone():
                 self._end()
 
-    def give_up(self) -> None:
-        """Have a :meth:`start` that waits in another thread end with an error, now or later."""
-        self._given_up.set()
-
     def __enter__(self: B) -> B:
         return self.start()
 
@@ -160,7 +162,8 @@ class Box(abc.ABC):
         """An error that says ``what`` happened to it, with the last lines of its logs and where they are."""
         said, full = [], False
         for path in self.logs():
-            lines = last_lines_of(path)
+            # A log of the server's own may be from an earlier start, and tells nothing of this one.
+            lines = last_lines_of(path) if path.exists() and path.stat().st_mtime >= self._spawned else []
             full = full or any("No space left on device" in line for line in lines)
             if lines:
                 said.append(f"{path} ends with:\n" + "\n".join(f"  {line}" for line in lines))
@@ -173,6 +176,24 @@ class Box(abc.ABC):
         """Every process of the box: the server and whatever it started."""
         process = self.process
         return belonging(self.folder, process.pid if process else None)
+
+    def call(self, arguments: Sequence[str | Path], *, timeout: float) -> subprocess.CompletedProcess[bytes]:
+        """Run a program to its end as if the server had started it: its network, its environment, its mark.
+
+        Should whoever started the box be killed meanwhile, the next start or stop ends the program, too.
+
+        Raises:
+            ToolError: it is missing.
+            subprocess.TimeoutExpired: it took longer than ``timeout`` seconds.
+        """
+        return run(self.network.command(arguments), env=self._variables(), cwd=self.folder, timeout=timeout)
+
+    def _variables(self) -> dict[str, str]:
+        home, temporary = self.folder / "home", self.folder / "tmp"
+        for place in (home, temporary):
+            place.mkdir(exist_ok=True, mode=0o700)
+        own = {"TMPDIR": str(temporary), **self.environment(), MARK: str(self.folder)}
+        return clean_environment(home) | own
 
     def _alone(self) -> contextlib.AbstractContextManager[None]:
         return exclusive(self.folder / LOCK, f"the server {self.name}")
@@ -203,14 +224,11 @@ class Box(abc.ABC):
     def _spawn(self) -> None:
         if self.log.exists():
             self.log.replace(self.log.with_name(self.log.name + ".old"))
-        home, temporary = self.folder / "home", self.folder / "tmp"
-        for place in (home, temporary):
-            place.mkdir(exist_ok=True, mode=0o700)
         command = [str(word) for word in self.command()]
-        variables = {"TMPDIR": str(temporary), **self.environment(), MARK: str(self.folder)}
         with self.log.open("wb") as log:
+            self._spawned = self.log.stat().st_mtime
             running = subprocess.Popen(
-                self.network.command(command), env=clean_environment(home) | variables, cwd=self.folder,
+                self.network.command(command), env=self._variables(), cwd=self.folder,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         # It outlives this object, and even this process; while both live, its end is noticed at once.
@@ -224,14 +242,14 @@ class Box(abc.ABC):
         )  # fmt: skip
         write_file(self.folder / STARTED, msgspec.json.encode(started), durable=False)
 
-    def _await(self) -> None:
+    def _await(self, given_up: threading.Event) -> None:
         began = time.monotonic()
         while not self.ready():
             if not self.running:
                 raise self.failure("ended before it was ready")
             if time.monotonic() - began > self.deadline:
                 raise self.failure(f"is not ready {self.deadline:.0f} s after its start")
-            if self._given_up.wait(0.1):
+            if given_up.wait(0.1):
                 raise StateError(f"the start of {self.name} was given up")
 
     def _end(self) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from airlock.core.errors import ToolError
 from airlock.core.files import write_file
-from airlock.core.process import clean_environment, last_lines, run
+from airlock.core.process import last_lines
 from boxes.box import Box
 from boxes.gerrit_war import gerrit_war
 from boxes.java import java_21
@@ -25,6 +25,7 @@ SERVICE_USERS = "Service Users"  # Gerrit's own: may follow the stream of events
 _QUICK_TO_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 _INIT_TIMEOUT = 120.0  # seconds
 _FIRST_PASSWORD = "secret"  # noqa: S105  what `init --dev` gives to admin, until bootstrap
+_FIRST_TOKEN = "initialToken"  # noqa: S105  its name
 _CONFIG = """[gerrit]
   basePath = git
   canonicalWebUrl = http://{host}:{port}/
@@ -82,7 +83,7 @@ class Gerrit(Box):
     """
 
     name: ClassVar[str] = "gerrit"
-    deadline: ClassVar[float] = 120.0
+    deadline: ClassVar[float] = 180.0
     needed: ClassVar[int] = 512 << 20  # the war and what it unpacks
 
     def __init__(self, folder: Path, *, port: int, ssh_port: int, network: Network = HOST) -> None:
@@ -133,12 +134,9 @@ class Gerrit(Box):
         )
         if done.exists():
             return
-        home = self.folder / "home"
-        home.mkdir(exist_ok=True, mode=0o700)
         command = [*self._java(), gerrit_war(), "init", "-d", self.site]
         options = ["--batch", "--dev", "--no-auto-start", "--skip-all-downloads"]
-        environment = clean_environment(home, GERRIT_TMP=str(home))
-        result = run([*command, *options], env=environment, timeout=_INIT_TIMEOUT)
+        result = self.call([*command, *options], timeout=_INIT_TIMEOUT)
         if result.returncode != 0:
             raise ToolError(f"gerrit init failed with {result.returncode}: {last_lines(result)}")
         done.touch()
@@ -178,10 +176,13 @@ class Gerrit(Box):
         rest.call("POST", "/projects/All-Projects/access", {"add": _rights(ids)})
 
     def _take_over(self, admin: Login) -> None:
-        if self.rest(admin).ask("GET", "/accounts/self").ok:
-            return
-        first = Rest(self.name, self.network, f"{self.address}/a", admin.user, _FIRST_PASSWORD)
-        first.call("PUT", "/accounts/self/password.http", {"http_password": admin.password})
+        rest = self.rest(admin)
+        if not rest.ask("GET", "/accounts/self").ok:
+            first = Rest(self.name, self.network, f"{self.address}/a", admin.user, _FIRST_PASSWORD)
+            first.call("PUT", "/accounts/self/password.http", {"http_password": admin.password})
+        # Another password is one more: the first one goes on being good until it is taken away.
+        if _FIRST_TOKEN in {token["id"] for token in rest.call("GET", "/accounts/self/tokens").json()}:
+            rest.call("DELETE", f"/accounts/self/tokens/{_FIRST_TOKEN}")
 
 
 def _make_account(rest: Rest, login: Login, group: str) -> None:

@@ -63,18 +63,25 @@ def archives(server: str) -> list[Path]:
         UpstreamError: its repository cannot be reached, or has no such file.
         IntegrityError: it has another file under that name.
     """
-    wanted = pinned(server)
-    place = cache() / "archives"
+    return fetched(pinned(server), cache() / "archives")
+
+
+def fetched(wanted: Sequence[Archive], place: Path) -> list[Path]:
+    """Archives in the folder ``place``, in the order of ``wanted``; those that are missing are fetched.
+
+    Raises:
+        ToolError, UpstreamError, IntegrityError: see :func:`archives`.
+    """
     if any(not (place / one.file_name).exists() for one in wanted):
-        with one_at_a_time("maven"):
+        with one_at_a_time(place) as lock:
             missing = [one for one in wanted if not (place / one.file_name).exists()]
             if missing:
-                _fetch(missing, place)
+                _fetch(missing, place, lock)
     return [place / one.file_name for one in wanted]
 
 
-def _fetch(wanted: Sequence[Archive], place: Path) -> None:
-    work = cache() / "maven.part"
+def _fetch(wanted: Sequence[Archive], place: Path, lock: int) -> None:
+    work = place.with_name(place.name + ".part")
     remove(work)
     (work / "got").mkdir(parents=True)
     require_space(work, _FETCH_SPACE, "what mvn fetches")
@@ -85,7 +92,7 @@ def _fetch(wanted: Sequence[Archive], place: Path) -> None:
     environment = clean_environment(Path.home(), network=True, JAVA_HOME=str(java_17()))
     result = run(
         [*command, "dependency:copy-dependencies", f"-DoutputDirectory={work / 'got'}"],
-        env=environment, cwd=work, timeout=_TIMEOUT,
+        env=environment, cwd=work, timeout=_TIMEOUT, pass_fds=[lock],
     )  # fmt: skip
     if result.returncode != 0:
         raise UpstreamError(

@@ -38,7 +38,7 @@ class Process(msgspec.Struct, frozen=True):
 
     @property
     def alive(self) -> bool:
-        """Whether it runs. A zombie does not."""
+        """Whether any of it runs. A zombie does not."""
         return bool((facts := _facts(self.pid)) and facts.began == self.began and self.boot == _boot())
 
     def send(self, number: signal.Signals) -> None:
@@ -76,9 +76,17 @@ def _facts(pid: int) -> _Facts | None:
         words = (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
     except OSError:
         return None
-    if words[0] in (b"Z", b"X"):
+    if words[0] in (b"Z", b"X") and not _other_threads(pid):
         return None
     return _Facts(pid, int(words[1]), int(words[3]), int(words[19]))
+
+
+def _other_threads(pid: int) -> bool:
+    """Whether threads remain after the first one: they may keep ports and files for a moment after it has gone."""
+    try:
+        return any(task.name != str(pid) for task in (_PROC / str(pid) / "task").iterdir())
+    except OSError:
+        return False
 
 
 def belonging(folder: Path, session: int | None) -> set[Process]:
@@ -121,7 +129,7 @@ def _environment(pid: int) -> list[bytes]:
 
 
 def end(folder: Path, first: Process | None, number: signal.Signals, grace: float) -> int:
-    """End a box: ``number`` to its first process, time to go, then SIGKILL to whatever is left.
+    """End a box: ``number`` to its first process, SIGTERM to what that leaves, SIGKILL to what stays on.
 
     Args:
         folder: the box's folder.
@@ -145,6 +153,11 @@ def end(folder: Path, first: Process | None, number: signal.Signals, grace: floa
         known |= alive
         if time.monotonic() > deadline:
             break
+        if not any(process.alive for process in told):
+            # The server has gone and left some of its own behind; they are asked, too.
+            told = sorted(alive, key=lambda one: one.pid)
+            for process in told:
+                process.send(signal.SIGTERM)
         time.sleep(0.05)
     killed: set[Process] = set()
     deadline = time.monotonic() + _TO_DIE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,15 +15,15 @@ def start_all(boxes: Sequence[Box]) -> None:
     Raises:
         AirlockError: one could not be started. Then none of them runs, but those that ran before.
     """
+    given_up = threading.Event()
     before = [box for box in boxes if box.running]
     with ThreadPoolExecutor(max(1, len(boxes))) as pool:
-        starts = [pool.submit(box.start) for box in boxes]
+        starts = [pool.submit(box.start, given_up) for box in boxes]
         try:
             for start in starts:
                 start.result()
         except BaseException:
-            for box in boxes:
-                box.give_up()
+            given_up.set()
             pool.shutdown(wait=True)
             stop_all([box for box in boxes if box not in before])
             raise
