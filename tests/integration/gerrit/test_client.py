@@ -17,6 +17,7 @@ from airlock.core.errors import AirlockError, StateError, UpstreamError, UsageEr
 from airlock.core.gerrit_settings import GerritPlace
 from airlock.gerrit import client as client_module
 from airlock.gerrit.client import GerritClient
+from airlock.site import probes
 from airlock.site.doctor import configured_gerrit, examine
 
 
@@ -61,17 +62,19 @@ async def test_who_may_not_make_projects_is_told(gerrit: Gerrit, make: MakeSite)
 
 
 def test_doctor_looks_at_the_gerrit_that_site_toml_names(gerrit: Gerrit, make: MakeSite, tmp_path: Path):
-    def found(name: str, **more: object) -> tuple[str, str]:
-        folder = make("doctor", name=name, **more).root
-        (check,) = [one for one in examine(["site"], folder, (), configured_gerrit(folder)) if one.name == "Gerrit"]
-        return check.state, check.found
-
-    state, said = found("right")
-    assert (state, "takes the password of airlock, who may make projects" in said) == ("ok", True)
-    state, said = found("less", login=gerrit.access.reviewer)
-    assert (state, "may not make projects" in said) == ("ok", True)
-    state, said = found("down", address="http://127.0.0.1:9")
-    assert (state, "cannot be reached" in said) == ("missing", True)
+    folder = make("doctor").root
+    (check,) = [one for one in examine(["site"], folder, (), configured_gerrit(folder)) if one.name == "Gerrit"]
+    assert check.state == "ok"
+    assert "takes the password of airlock, who may make projects" in check.found
+    less, down = (
+        make("doctor", login=gerrit.access.reviewer).gerrit,
+        make("doctor", address="http://127.0.0.1:9").gerrit,
+    )
+    assert less is not None
+    assert down is not None
+    assert "may not make projects, so those of a bundle must be there" in probes.gerrit(less)
+    with pytest.raises(probes.LackingError, match="cannot be reached"):
+        probes.gerrit(down)
     assert configured_gerrit(tmp_path) is None
 
 
