@@ -99,6 +99,19 @@ def test_a_whole_history_arrives_with_its_tags_and_the_same_import_again_does_no
     assert len(noted(site)) == 2
 
 
+def test_a_factory_that_locks_from_the_seeded_gerrit_gets_the_same_bundles(gerrit, bundle, sample, make, tmp_path):
+    """Over git's own HTTP protocol, with a login: nothing of the history or its tags was lost on the way."""
+    take(bundle, make("back"))
+    login = gerrit.access.airlock
+    address = gerrit.address.replace("://", f"://{login.user}:{quoted(login.password)}@") + "/a/back"
+    again = make_sample(
+        tmp_path, repositories={"kolla": ("3.0.0", f"{address}/kolla"), "config": ("main", f"{address}/config")}
+    )
+    assert [one for one in again.lock.artifacts if one.kind == "git"] == [
+        one for one in sample.lock.artifacts if one.kind == "git"
+    ]
+
+
 def test_where_people_work_nothing_is_pushed_over(gerrit, bundle, make: MakeSite, project: Project):
     make_project(gerrit, "worked/config")
     own = project("worked/config")("rev-parse", "main")
