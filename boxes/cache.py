@@ -25,21 +25,20 @@ def cache() -> Path:
 
 
 @contextlib.contextmanager
-def one_at_a_time(name: str) -> Iterator[int]:
-    """Wait until no other thread or process makes the thing ``name`` of the cache, and keep others from it.
+def one_at_a_time(path: Path) -> Iterator[int]:
+    """Wait until no other thread or process makes ``path``, and keep others from it.
 
     Yields:
         A file descriptor for programs that do the work: while one of them lives, others are kept from it, too.
     """
-    path = cache() / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as stream:
+    with path.with_name(path.name + ".lock").open("wb") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield stream.fileno()
 
 
 def made_once(path: Path, make: Callable[[Path], None], *, needed: int) -> Path:
-    """``path`` of the cache, a file or a folder, made by ``make`` under another name unless it is there.
+    """``path``, a file or a folder, made by ``make`` under another name unless it is there.
 
     Killed at any moment, there is either nothing under its name or all of it.
 
@@ -52,7 +51,7 @@ def made_once(path: Path, make: Callable[[Path], None], *, needed: int) -> Path:
         SpaceError: there are not so many.
     """
     if not path.exists():
-        with one_at_a_time(path.name):
+        with one_at_a_time(path):
             part = path.with_name(path.name + ".part")
             if not path.exists():
                 remove(part)
@@ -82,7 +81,7 @@ def python_environment(requirements: Path) -> Path:
     path = cache() / f"{requirements.stem}-{sha256_bytes(requirements.read_bytes())[:12]}"
     if (path / ".complete").exists():
         return path
-    with one_at_a_time(path.name) as lock:
+    with one_at_a_time(path) as lock:
         if (path / ".complete").exists():
             return path
         # It cannot be renamed: its programs name their interpreter's place.

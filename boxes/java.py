@@ -63,10 +63,17 @@ def archives(server: str) -> list[Path]:
         UpstreamError: its repository cannot be reached, or has no such file.
         IntegrityError: it has another file under that name.
     """
-    wanted = pinned(server)
-    place = cache() / "archives"
+    return fetched(pinned(server), cache() / "archives")
+
+
+def fetched(wanted: Sequence[Archive], place: Path) -> list[Path]:
+    """Archives in the folder ``place``, in the order of ``wanted``; those that are missing are fetched.
+
+    Raises:
+        ToolError, UpstreamError, IntegrityError: see :func:`archives`.
+    """
     if any(not (place / one.file_name).exists() for one in wanted):
-        with one_at_a_time("maven") as lock:
+        with one_at_a_time(place) as lock:
             missing = [one for one in wanted if not (place / one.file_name).exists()]
             if missing:
                 _fetch(missing, place, lock)
@@ -74,7 +81,7 @@ def archives(server: str) -> list[Path]:
 
 
 def _fetch(wanted: Sequence[Archive], place: Path, lock: int) -> None:
-    work = cache() / "maven.part"
+    work = place.with_name(place.name + ".part")
     remove(work)
     (work / "got").mkdir(parents=True)
     require_space(work, _FETCH_SPACE, "what mvn fetches")

@@ -62,7 +62,7 @@ def _seeded(found: Seeded) -> list[str]:
     if found.state == "differs":
         lines += [
             f"          {found.working} there lacks this commit and was left; to propose it, in a clone:",
-            f"            git fetch origin {found.branch} && git merge FETCH_HEAD",
+            f"            git fetch origin {found.branch} && git merge --no-ff FETCH_HEAD",
             f"            git push origin HEAD:refs/for/{found.working}",
         ]
     if found.other_tags:

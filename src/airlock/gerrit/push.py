@@ -39,7 +39,7 @@ def push(place: GerritPlace, project: str, git: Git, refs: Mapping[str, str], *,
 
 
 def _refused(place: GerritPlace, project: str, text: str, said: str) -> AirlockError:
-    if "Authentication failed" in said or "401" in said:
+    if "Authentication failed" in said:
         return wrong_password(place, f"push to {project}")
     rejected = [line.split("\t") for line in text.splitlines() if line.startswith("!\t")]
     if rejected:

@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 import pytest
-from boxes import java
-from boxes.cache import VARIABLE
+from boxes.java import Archive, fetched
 
 from airlock.core.errors import IntegrityError, UpstreamError
 
 pytestmark = pytest.mark.full
-SMALL = "javax.inject:javax.inject:1:jar"
-SMALL_SHA256 = "91c77044a50c481636c32d916fd89c9118a72195390452c81065080f957de7ff"
+SHA256 = "91c77044a50c481636c32d916fd89c9118a72195390452c81065080f957de7ff"
 
 
-@pytest.fixture
-def pin(tmp_path, monkeypatch):
-    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.setattr(java, "PINS", tmp_path / "pins.toml")
-
-    def write(coordinates: str, sha256: str) -> None:
-        java.PINS.write_text(f'[[small]]\ncoordinates = "{coordinates}"\nsha256 = "{sha256}"\n')
-
-    return write
+def small(sha256: str) -> Archive:
+    return Archive("javax.inject", "javax.inject", "1", "jar", sha256)
 
 
-def test_an_archive_is_fetched_once(pin, monkeypatch):
-    pin(SMALL, SMALL_SHA256)
-    (first,) = java.archives("small")
-    monkeypatch.setattr(java, "find_tool", lambda *_: "/bin/false")
-    assert java.archives("small") == [first]
-    assert [path.name for path in first.parent.iterdir()] == [first.name]
+def test_an_archive_is_fetched_once(tmp_path):
+    place = tmp_path / "archives"
+    (first,) = fetched([small(SHA256)], place)
+    before = first.stat()
+    assert fetched([small(SHA256)], place) == [first]
+    assert (first.stat().st_ino, first.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["archives", "archives.lock"]
 
 
-def test_another_file_than_the_pinned_one_is_refused(pin):
-    pin(SMALL, "0" * 64)
-    with pytest.raises(IntegrityError, match=f"javax.inject-1.jar: sha256 {SMALL_SHA256}"):
-        java.archives("small")
-    assert not list((java.cache() / "archives").iterdir())
+def test_another_file_than_the_pinned_one_is_refused(tmp_path):
+    place = tmp_path / "archives"
+    with pytest.raises(IntegrityError, match=f"javax.inject-1.jar: sha256 {SHA256}"):
+        fetched([small("0" * 64)], place)
+    assert not list(place.iterdir())
 
 
-def test_an_archive_that_is_nowhere_is_named(pin):
-    pin("org.example.nowhere:nothing:1:jar", "0" * 64)
+def test_an_archive_that_is_nowhere_is_named(tmp_path):
     with pytest.raises(UpstreamError, match=r"nothing-1\.jar"):
-        java.archives("small")
+        fetched([Archive("org.example.nowhere", "nothing", "1", "jar", "0" * 64)], tmp_path / "archives")

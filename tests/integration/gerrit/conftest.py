@@ -1,30 +1,21 @@
-"""A real Gerrit, and sites that seed it."""
+"""Sites that seed a real Gerrit, its projects as they lie on its disk, and a way to it that can be cut."""
 
 from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from boxes.gerrit import Gerrit
 from boxes.logins import Login
-from boxes.network import HOST
 from boxes.rest import quoted
 from tests.bundle_samples import make_site
 from tests.git_upstream import git
 
 from airlock.core.settings import Site
-
-
-@pytest.fixture(scope="session")
-def gerrit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gerrit]:
-    """``gerrit.access`` tells how it is reached. Make projects of your own."""
-    with Gerrit(tmp_path_factory.mktemp("gerrit"), port=HOST.free_port(), ssh_port=HOST.free_port()) as box:
-        yield box
-
 
 MakeSite = Callable[..., Site]
 

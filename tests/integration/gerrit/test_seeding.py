@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -98,32 +99,60 @@ def test_a_whole_history_arrives_with_its_tags_and_the_same_import_again_does_no
     assert len(noted(site)) == 2
 
 
-def test_where_people_work_nothing_is_pushed_over_and_the_answer_says_how_to_propose_it(
-    gerrit, bundle, make: MakeSite, project: Project, tmp_path
-):
+def test_a_factory_that_locks_from_the_seeded_gerrit_gets_the_same_bundles(gerrit, bundle, sample, make, tmp_path):
+    """Over git's own HTTP protocol, with a login: nothing of the history or its tags was lost on the way."""
+    take(bundle, make("back"))
+    login = gerrit.access.airlock
+    address = gerrit.address.replace("://", f"://{login.user}:{quoted(login.password)}@") + "/a/back"
+    again = make_sample(
+        tmp_path, repositories={"kolla": ("3.0.0", f"{address}/kolla"), "config": ("main", f"{address}/config")}
+    )
+    assert [one for one in again.lock.artifacts if one.kind == "git"] == [
+        one for one in sample.lock.artifacts if one.kind == "git"
+    ]
+
+
+def test_where_people_work_nothing_is_pushed_over(gerrit, bundle, make: MakeSite, project: Project):
     make_project(gerrit, "worked/config")
     own = project("worked/config")("rev-parse", "main")
-    site = make("worked")
-    config, _ = take(bundle, site).repositories
+    config, _ = take(bundle, make("worked")).repositories
     assert (config.made, config.pushed, config.state) == (False, ("bundle/stream-r1",), "differs")
     assert project("worked/config")("rev-parse", "main") == own
-    said = [line.strip() for line in _seeded(config)]
-    # what it says to do, done by a person, word for word
-    clone = Clone(tmp_path / "clone", gerrit, gerrit.access.reviewer, "worked/config")
-    fetching, pushing = said[2:]
-    merge = fetching.replace("git merge FETCH_HEAD", "git merge -q --allow-unrelated-histories -m propose FETCH_HEAD")
-    clone.run(merge)
-    clone.run(f"git commit -q --amend -m 'Take it over\n\nChange-Id: I{'8' * 40}'")
+
+
+def test_how_to_propose_what_a_newer_bundle_brings_is_said_and_works_word_for_word(
+    gerrit, make: MakeSite, project: Project, tmp_path
+):
+    upstream = make_repository(tmp_path / "upstream", {"zuul.yaml": "1\n"}, "main")
+    git(upstream, "update-server-info")
+    site = make("next")
+    with served(upstream / ".git") as address:
+        carried = {"config": ("main", address)}
+        old = make_sample(tmp_path, repositories=carried).bundle(tmp_path / "media")
+        (first,) = take(Path(old.path), site).repositories
+        commit(upstream, "two", {"zuul.yaml": "2\n"})
+        git(upstream, "update-server-info")
+        new = make_sample(tmp_path, repositories=carried).bundle(tmp_path / "media")
+    (config,) = take(Path(new.path), site).repositories
+    assert (config.pushed, config.state) == (("bundle/stream-r2",), "differs")
+    assert project("next/config")("rev-parse", "main") == first.commit
+    # what the answer says, by a person whose clone has Gerrit's own hook for Change-Ids
+    _, _, merging, pushing = [line.strip() for line in _seeded(config)]
+    clone = Clone(tmp_path / "clone", gerrit, gerrit.access.reviewer, "next/config")
+    hook = clone.folder / ".git/hooks/commit-msg"
+    hook.parent.mkdir(exist_ok=True)
+    with urllib.request.urlopen(f"{gerrit.address}/tools/hooks/commit-msg") as answer:
+        hook.write_bytes(answer.read())
+    hook.chmod(0o755)
+    clone.run(merging)
     clone.run(pushing)
-    merged = clone.run("git rev-parse HEAD")
     admin = gerrit.rest(gerrit.access.admin)
-    (change,) = admin.call("GET", f"/changes/?q=project:{quoted('worked/config')}").json()
-    place = f"/changes/{change['_number']}"
-    gerrit.rest(gerrit.access.reviewer).call("POST", f"{place}/revisions/1/review", {"labels": {"Code-Review": 2}})
-    gerrit.rest(gerrit.access.zuul).call("POST", f"{place}/revisions/1/review", {"labels": {"Verified": 1}})
+    (change,) = admin.call("GET", f"/changes/?q=project:{quoted('next/config')}").json()
+    for login, labels in ((gerrit.access.reviewer, {"Code-Review": 2}), (gerrit.access.zuul, {"Verified": 1})):
+        place = f"/changes/{change['_number']}"
+        gerrit.rest(login).call("POST", f"{place}/revisions/1/review", {"labels": labels})
     gerrit.rest(gerrit.access.reviewer).call("POST", f"{place}/submit", {})
-    assert project("worked/config")("merge-base", "--is-ancestor", merged, "main") == ""
-    config, _ = take(bundle, site).repositories
+    (config,) = take(Path(new.path), site).repositories
     assert (config.pushed, config.state) == ((), "ahead")
     assert len(_seeded(config)) == 1
 
@@ -144,13 +173,13 @@ class Clone:
                 for what in ("NAME", "EMAIL")
             },
         }
-        self._folder = folder
+        self.folder = folder
         folder.mkdir()
         self.run(f"git clone -q ssh://{login.user}@{access.ssh_host}:{access.ssh_port}/{project} .")
 
     def run(self, line: str) -> str:
         result = subprocess.run(
-            line, shell=True, cwd=self._folder, env=self._environment, capture_output=True, text=True, check=False
+            line, shell=True, cwd=self.folder, env=self._environment, capture_output=True, text=True, check=False
         )
         assert result.returncode == 0, result.stderr
         return result.stdout.strip()
