@@ -51,7 +51,11 @@ def build(
 ) -> None:
     """Have the site's Zuul build a bundle from the commit its branch is at in Gerrit; end with the build's result."""
     place, say = load_site(site), reporter(as_json)
-    taken = asyncio.run(trigger(place, bundle, reason, ref, say))
+    try:
+        taken = asyncio.run(trigger(place, bundle, reason, ref, say))
+    except KeyboardInterrupt:
+        errors.print("interrupted; if Zuul took the order, it builds all the same: see its page", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED) from None
     if not wait:
         lines = [f"buildset  {taken.buildset}", f"commit    {taken.commit} ({taken.ref})", f"page      {taken.page}"]
         answer(as_json, taken, lines)

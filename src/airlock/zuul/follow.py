@@ -36,18 +36,24 @@ async def find(client: ZuulClient, project: str, pipeline: str, ref: str, commit
 
     Raises:
         StateError: Zuul dropped it, since another one of the same commit is in the pipeline.
-        UpstreamError: nothing was heard of it.
+        UpstreamError: nothing was heard of it, or Zuul cannot be reached for longer than ``PATIENCE``.
     """
-    heard = time.monotonic()
+    heard = reached = time.monotonic()
+    known: list[Item] = []
     while True:
-        for buildset in await client.buildsets(project, pipeline):
-            if (buildset.parameters or {}).get(PARAMETER) == order:
-                return buildset.uuid
-        items = [item for item in (await client.status()).items(pipeline) if item.about(project, ref, commit)]
-        known = [item for item in items if item.buildset and await client.buildset(item.buildset)]
-        if len(known) < len(items):
-            heard = time.monotonic()  # one that Zuul has not written down yet may be ours
-        if time.monotonic() - heard > APPEARS:
+        try:
+            for buildset in await client.buildsets(project, pipeline):
+                if (buildset.parameters or {}).get(PARAMETER) == order:
+                    return buildset.uuid
+            items = [item for item in (await client.status()).items(pipeline) if item.about(project, ref, commit)]
+            known = [item for item in items if item.buildset and await client.buildset(item.buildset)]
+            reached = time.monotonic()
+            if len(known) < len(items):
+                heard = reached  # one that Zuul has not written down yet may be ours
+        except UpstreamError:
+            if time.monotonic() - reached > PATIENCE:
+                raise
+        if reached - heard > APPEARS:
             raise _never_appeared(client, f"{project} {ref} at {commit[:12]}", known)
         await asyncio.sleep(INTERVAL)
 
@@ -61,7 +67,7 @@ def _never_appeared(client: ZuulClient, what: str, others: list[Item]) -> StateE
         )
     return UpstreamError(
         f"Zuul took the order to build {what}, but no build came of it in {APPEARS:.0f} s",
-        remedy="See that its scheduler runs and what its log says, then trigger again.",
+        remedy="It may still come: see that Zuul's scheduler runs, and what its page says, before you trigger again.",
     )
 
 
