@@ -16,6 +16,7 @@ from airlock.core.files import write_file
 from airlock.core.process import last_lines
 from airlock.core.secrets import read_secret
 from boxes.box import Box, last_lines_of
+from boxes.cache import remove
 from boxes.gerrit import GerritAccess
 from boxes.log_server import LogServer
 from boxes.network import HOST, LOOPBACK, Network
@@ -25,7 +26,7 @@ from boxes.sshd import Sshd
 from boxes.together import start_all, stop_all
 from boxes.zookeeper import ZooKeeper
 from boxes.zuul_install import install
-from boxes.zuul_services import Executor, Launcher, Scheduler, Service, Web
+from boxes.zuul_services import Executor, Launcher, Scheduler, Service, Web, run_folder
 from boxes.zuul_settings import CONFIG_PROJECT, write_settings
 from boxes.zuul_tokens import LIFETIME, make_token
 
@@ -118,6 +119,7 @@ class Zuul:
         """End everything; what is not running is left alone."""
         stop_all(self._services)
         stop_all(self._below)
+        remove(run_folder(self.folder))
 
     def __enter__(self) -> Zuul:
         return self.start()

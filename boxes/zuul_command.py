@@ -15,10 +15,12 @@ from airlock.core.errors import UsageError
 from airlock.core.files import write_file
 from airlock.core.secrets import read_secret
 from boxes.box import STARTED, Started, read_started, stop_started
+from boxes.cache import remove
 from boxes.gerrit import Gerrit
 from boxes.network import Network
 from boxes.zuul import Zuul, ZuulPorts
 from boxes.zuul_config import TEMPLATES, Place, configure
+from boxes.zuul_services import run_folder
 from boxes.zuul_tokens import LIFETIME, make_token
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -89,11 +91,9 @@ def stop_below(folder: Path) -> None:
         StateError: someone else is starting or stopping a part of it.
     """
     found = started_below(folder)
-    for parts in (
-        [one for one, told in found if _is_service(told)],
-        [one for one, told in found if not _is_service(told)],
-    ):
-        _stop(parts)
+    _stop([place for place, told in found if _is_service(told)])
+    _stop([place for place, told in found if not _is_service(told)])
+    remove(run_folder(folder.absolute() / NAME))
 
 
 def _stop(places: Sequence[Path]) -> None:

@@ -18,6 +18,11 @@ from boxes.zuul_install import install
 RUN = Path("/run/airlock-boxes") if os.geteuid() == 0 else Path(f"/tmp/airlock-{os.getuid()}")  # noqa: S108
 
 
+def run_folder(folder: Path) -> Path:
+    """Sockets, and folders of running jobs, of the Zuul that keeps all else in ``folder``."""
+    return RUN / hashlib.sha256(str(folder).encode()).hexdigest()[:8]
+
+
 class Service(Box):
     """One of Zuul's processes.
 
@@ -36,14 +41,9 @@ class Service(Box):
         self.config = config
 
     @property
-    def run_folder(self) -> Path:
-        """Sockets and the executor's jobs."""
-        return RUN / hashlib.sha256(str(self.config.parent).encode()).hexdigest()[:8]
-
-    @property
     def socket(self) -> Path:
         """Where it takes commands; it is there once the service is up."""
-        return self.run_folder / f"{self.name.removeprefix('zuul-')}.socket"
+        return run_folder(self.config.parent) / f"{self.name.removeprefix('zuul-')}.socket"
 
     def command(self) -> Sequence[str | Path]:
         """The service in the foreground, with its log on standard output."""
@@ -55,7 +55,7 @@ class Service(Box):
 
     def prepare(self) -> None:
         """Make the folder of its socket."""
-        self.run_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.socket.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.socket.unlink(missing_ok=True)
 
     def ready(self) -> bool:
@@ -89,7 +89,7 @@ class Executor(Service):
     @property
     def jobs(self) -> Path:
         """One folder a running job."""
-        return self.run_folder / "j"
+        return run_folder(self.config.parent) / "j"
 
     @property
     def programs(self) -> Path:

@@ -94,7 +94,7 @@ def _story_lines(story: BuildStory) -> list[str]:
         f"who       {trigger.user} on {trigger.host}, through {trigger.through}{ran}",
         f"when      {trigger.time}; built {story.started} … {story.ended}",
         f"why       {trigger.reason or '(no reason given)'}",
-        *(f"{key:<9} {value}" for key, value in trigger.details.items()),
+        *(f"with      {key} {value}" for key, value in trigger.details.items()),
         f"from      {story.bundle}, content {story.bundle_digest}",
         f"refused   {counted(story.refused_packets, 'packet')}, {counted(len(story.refused_names), 'name')}: "
         "what the build tried besides",

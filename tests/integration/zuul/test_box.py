@@ -12,6 +12,7 @@ from pathlib import Path
 
 from boxes.processes import Process
 from boxes.zuul_install import install
+from boxes.zuul_services import run_folder
 from tests.integration.boxes.listening import addresses
 from tests.integration.faults.airlock_runs import done
 from tests.integration.zuul.conftest import World
@@ -88,6 +89,7 @@ def test_killed_while_it_starts_it_is_started_again_and_stopping_leaves_nothing(
     started = {process for box in zuul.boxes for process in box.members()}
     zuul.stop()
     assert not any(process.alive for process in started)
+    assert not run_folder(zuul.folder).exists()
     assert not [one for one in zuul.network.listeners() if one.port in range(24010, 24020)]
     script = START.format(
         path=[str(ROOT), str(ROOT / "src")], network=zuul.network.name, review=str(world.review.folder),
