@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import io
@@ -20,9 +21,11 @@ from airlock.bundle.write import BundleInfo
 from airlock.core.canonical import canonical_line
 from airlock.core.digest import sha256_bytes
 from airlock.core.progress import SilentReporter
-from airlock.core.settings import Factory, Site, load_factory, load_site
+from airlock.core.settings import Factory, FetchTable, Site, UpstreamTable, load_factory, load_site
 from airlock.definition.load import load_definition
 from airlock.definition.model import LoadedDefinition
+from airlock.fetch.witness import Witness
+from airlock.lock.git_repositories import resolve_repositories
 from airlock.lock.model import Artifact, ArtifactKind, Demand, Image, Lock, make_lock
 from airlock.store.pool import Pool
 
@@ -72,15 +75,20 @@ def make_sample(
     count: int = 6,
     size: int = 300,
     extra: dict[str, bytes] | None = None,
+    repositories: dict[str, tuple[str, str]] | None = None,
 ) -> Sample:
     """A factory below ``root`` whose lock has ``count`` artifacts of about ``size`` bytes; ``seed`` decides the bytes.
 
     Args:
         extra: further artifacts, file name → bytes; ``.whl`` files answer the demand for Airlock itself.
+        repositories: git repositories that it carries, name → (ref, address).
     """
     folder = root / "definition"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "release.toml").write_text(RELEASE.format(name=name))
+    text = RELEASE.format(name=name)
+    for repository, (ref, _) in (repositories or {}).items():
+        text += f'[git.{repository}]\nref = "{ref}"\n'
+    (folder / "release.toml").write_text(text)
     (folder / "upper-constraints.txt").write_text("requests===2.31.0\n")
     factory = load_factory(root / "factory")
     definition = load_definition(folder)
@@ -104,6 +112,7 @@ def make_sample(
     sha = sha256_bytes(b"x")
     ids = tuple(sorted(one.id for one in artifacts))
     tools = tuple(one.id for one in artifacts if one.kind == "wheel" and one.file in (extra or {}))
+    carried = asyncio.run(_repositories(definition, pool, root, repositories)) if repositories else []
     lock = make_lock(
         release=name,
         definition=definition.digest,
@@ -114,12 +123,23 @@ def make_sample(
         demands=[
             Demand("x86_64", "keystone", 3, "apt", "install everything", ids),
             Demand("x86_64", "", 0, "tool", "kolla-airlock==0.1.0", tools),
+            *(demand for demand, _ in carried),
         ],
-        artifacts=artifacts,
+        artifacts=[*artifacts, *(artifact for _, artifact in carried)],
     )
     write_lock(definition, lock)
     write_indexes(factory, lock)
     return Sample(factory, definition, lock)
+
+
+async def _repositories(
+    definition: LoadedDefinition, pool: Pool, root: Path, repositories: dict[str, tuple[str, str]]
+) -> list[tuple[Demand, Artifact]]:
+    """As ``lock`` answers for them."""
+    upstreams = {name: UpstreamTable(address=address) for name, (_, address) in repositories.items()}
+    async with Witness.record(pool, {"pypi": "http://127.0.0.1:9/simple"}, FetchTable(retries=0)) as witness:
+        found = await resolve_repositories(definition.definition, upstreams, witness, pool, root / "work")
+    return list(found.values())
 
 
 def write_lock(definition: LoadedDefinition, lock: Lock) -> None:

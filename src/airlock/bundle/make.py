@@ -43,7 +43,7 @@ def make_bundle(factory: Factory, definition: LoadedDefinition, media: Path, rep
     they are written.
 
     Raises:
-        AirlockError: see ``write_bundle``; StateError also when another process is at work in this factory.
+        AirlockError: see ``write_plan``; StateError also when another process is at work in this factory.
     """
     with exclusive(factory.state / "factory.lock", "the factory"):
         lock = load_lock(definition.lock_path)

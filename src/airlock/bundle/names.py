@@ -20,7 +20,6 @@ INSTALLER = "install-airlock.py"
 COMMITTED = "COMMITTED.json"
 DEFINITION = "definition"
 INDEXES = "indexes"
-GIT = "git"
 POOL = "pool"
 
 MAX_COMPONENT = 240  # bytes; ``.part`` must fit behind it within 255

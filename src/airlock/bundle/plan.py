@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.resources import files
-from pathlib import Path
 
 import msgspec
 
@@ -24,12 +23,10 @@ from airlock.bundle.manifest import (
     content_bytes,
 )
 from airlock.core.canonical import canonical
-from airlock.core.digest import sha256_bytes, sha256_file
+from airlock.core.digest import sha256_bytes
 from airlock.core.errors import DefinitionError, IntegrityError, StateError
 from airlock.definition.model import LoadedDefinition
 from airlock.lock.model import Artifact, Lock
-
-Source = bytes | Path
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -37,7 +34,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     Attributes:
         content: content files; ``artifacts`` names for each path the artifacts it answers.
-        sources: path → bytes or file of everything that is not content.
+        sources: path → bytes of everything that is not content.
         files: entries of ``sources``, sorted.
     """
 
@@ -47,7 +44,7 @@ class Plan(msgspec.Struct, frozen=True):
     git: dict[str, str]
     content: tuple[FileEntry, ...]
     artifacts: dict[str, list[str]]
-    sources: dict[str, Source]
+    sources: dict[str, bytes]
     files: tuple[FileEntry, ...]
 
     def manifest(self, serial: int, ledger_head: str) -> Manifest:
@@ -91,14 +88,11 @@ class Plan(msgspec.Struct, frozen=True):
         return sum(entry.size for entry in (*self.content, *self.files))
 
 
-def plan_bundle(
-    lock: Lock, definition: LoadedDefinition, indexes: Mapping[str, bytes], git: Mapping[str, Source] | None = None
-) -> Plan:
+def plan_bundle(lock: Lock, definition: LoadedDefinition, indexes: Mapping[str, bytes]) -> Plan:
     """Decide what a bundle of this lock holds.
 
     Args:
         indexes: relative name → bytes, as ``lock.indexes.build_indexes`` makes them.
-        git: ``<repository>.bundle`` → a git bundle.
 
     Raises:
         StateError: the lock was made for another definition.
@@ -111,13 +105,13 @@ def plan_bundle(
             remedy="Run `airlock lock`, review what changed, then `airlock refresh`.",
         )
     content, artifacts = _content(lock)
-    small: dict[str, Source] = {
+    small: dict[str, bytes] = {
         names.CONTENT: content_bytes(content),
         names.LOCK: lock.to_bytes(),
         names.README: (files("airlock.bundle") / "README.txt").read_bytes(),
         names.INSTALLER: (files("airlock.bundle") / "installer.py").read_bytes(),
     }
-    for folder, things in ((names.DEFINITION, definition.files), (names.INDEXES, indexes), (names.GIT, git or {})):
+    for folder, things in ((names.DEFINITION, definition.files), (names.INDEXES, indexes)):
         small |= {f"{folder}/{name}": thing for name, thing in things.items()}
     _check(small, definition)
     entries = tuple(sorted(_entry(path, source) for path, source in small.items()))
@@ -127,7 +121,7 @@ def plan_bundle(
         stream=definition.definition.name,
         lock=lock.digest,
         definition=definition.digest,
-        git={"kolla": commit} if (commit := lock.header.kolla.get("commit")) else {},
+        git={artifact.name: artifact.version for artifact in lock.artifacts if artifact.kind == "git"},
         content=content,
         artifacts=artifacts,
         sources=small,
@@ -151,7 +145,7 @@ def content_entry(artifact: Artifact) -> FileEntry:
     return FileEntry(names.content_path(artifact.sha256, artifact.file), artifact.sha256, artifact.size)
 
 
-def _check(small: Mapping[str, Source], definition: LoadedDefinition) -> None:
+def _check(small: Mapping[str, bytes], definition: LoadedDefinition) -> None:
     try:
         names.check_component(definition.definition.name)
         for path in small:
@@ -163,6 +157,5 @@ def _check(small: Mapping[str, Source], definition: LoadedDefinition) -> None:
         ) from None
 
 
-def _entry(path: str, source: Source) -> FileEntry:
-    sha256, size = (sha256_bytes(source), len(source)) if isinstance(source, bytes) else sha256_file(source)
-    return FileEntry(path, sha256, size)
+def _entry(path: str, source: bytes) -> FileEntry:
+    return FileEntry(path, sha256_bytes(source), len(source))

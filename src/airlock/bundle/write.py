@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -11,14 +11,12 @@ import msgspec
 from airlock.bundle import names
 from airlock.bundle.manifest import FileEntry, Manifest, sums_bytes
 from airlock.bundle.parallel import in_threads
-from airlock.bundle.plan import Plan, Source, plan_bundle
+from airlock.bundle.plan import Plan
 from airlock.core.digest import sha256_bytes, sha256_file
 from airlock.core.errors import IncompleteError, IntegrityError, StateError
 from airlock.core.files import PART, copy_file, require_space, sync_filesystem, write_file
 from airlock.core.progress import Reporter
 from airlock.core.space import space_error
-from airlock.definition.model import LoadedDefinition
-from airlock.lock.model import Lock
 from airlock.store.pool import Pool
 
 BATCH = 1 << 30  # bytes between two syncs, so that a slow medium is not a surprise at the end
@@ -47,32 +45,15 @@ class BundleInfo(msgspec.Struct, frozen=True, kw_only=True):
     already: bool
 
 
-def write_bundle(
-    lock: Lock,
-    definition: LoadedDefinition,
-    indexes: Mapping[str, bytes],
-    pool: Pool,
-    media: Path,
-    *,
-    serial: int,
-    ledger_head: str,
-    git: Mapping[str, Source] | None = None,
-    reporter: Reporter,
-) -> BundleInfo:
+def write_plan(plan: Plan, pool: Pool, media: Path, serial: int, ledger_head: str, reporter: Reporter) -> BundleInfo:
     """Write ``<media>/<definition's name>-r<serial>/``; what is there already with the right hash is not written again.
 
     Raises:
         IncompleteError: files of the lock are not in the pool; nothing was written.
-        StateError: the folder holds another bundle or foreign files, or the lock is another definition's.
+        StateError: the folder holds another bundle or foreign files.
         SpaceError: the media have no room; checked before the work, and again by the media themselves.
         IntegrityError: a file of the pool is not what its name says.
-        DefinitionError: a file beside the definition has a name that media cannot hold.
     """
-    return write_plan(plan_bundle(lock, definition, indexes, git), pool, media, serial, ledger_head, reporter)
-
-
-def write_plan(plan: Plan, pool: Pool, media: Path, serial: int, ledger_head: str, reporter: Reporter) -> BundleInfo:
-    """See ``write_bundle``."""
     manifest = plan.manifest(serial, ledger_head)
     document = manifest.to_bytes()
     sums = sums_bytes(document, plan.files, plan.content)
@@ -86,8 +67,8 @@ def write_plan(plan: Plan, pool: Pool, media: Path, serial: int, ledger_head: st
         for path in (names.CONTENT, names.LOCK):  # these say whose an unfinished folder is
             written += _write(folder / path, plan.sources[path])
         sync_filesystem(folder)
-        for path, source in plan.sources.items():
-            written += _write(folder / path, source)
+        for path, data in plan.sources.items():
+            written += _write(folder / path, data)
         written += _copy_content(plan, pool, folder, reporter)
         written += _write(folder / names.SUMS, sums)
         sync_filesystem(folder)
@@ -171,18 +152,12 @@ def _is(path: Path, sha256: str, size: int) -> bool:
     return _has_size(path, size) and sha256_file(path)[0] == sha256
 
 
-def _write(path: Path, source: Source, *, durable: bool = False) -> int:
+def _write(path: Path, data: bytes, *, durable: bool = False) -> int:
     """Write a file that is not content, unless it is there already; bytes written."""
-    if isinstance(source, bytes):
-        if _is(path, sha256_bytes(source), len(source)):
-            return 0
-        write_file(path, source, durable=durable)
-        return len(source)
-    sha256, size = sha256_file(source)
-    if _is(path, sha256, size):
+    if _is(path, sha256_bytes(data), len(data)):
         return 0
-    copy_file(source, path, sha256=sha256, size=size, durable=durable)
-    return size
+    write_file(path, data, durable=durable)
+    return len(data)
 
 
 def _copy_content(plan: Plan, pool: Pool, folder: Path, reporter: Reporter) -> int:

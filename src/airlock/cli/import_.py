@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from airlock.cli.common import DEFAULT_SITE, JsonOption, SiteOption, answer, reporter, verb
+from airlock.cli.words import counted
 from airlock.core.settings import load_site
 from airlock.site.importing import import_bundle
+from airlock.site.seeding import Seeded
 
 BundleArgument = Annotated[Path, typer.Argument(help="The bundle's folder, which holds MANIFEST.json.")]
 ExpectOption = Annotated[
@@ -47,4 +49,22 @@ def import_(
         f"base      {image.reference} {image.digest}, {'sent' if image.sent else 'there already'}"
         for image in result.base_images
     ]
+    for repository in result.repositories:
+        lines += _seeded(repository)
     answer(as_json, result, lines)
+
+
+def _seeded(found: Seeded) -> list[str]:
+    """What Gerrit has of one repository; where people work on something else, how to bring it to them."""
+    sent = [*found.pushed, *([counted(found.tags, "tag")] if found.tags else [])]
+    done = f"{'made; ' if found.made else ''}{', '.join(sent)} pushed" if sent else "all there already"
+    lines = [f"git       {found.repository} {found.commit[:12]} in Gerrit's {found.project}: {done}"]
+    if found.state == "differs":
+        lines += [
+            f"          {found.working} there lacks this commit and was left; to propose it, in a clone:",
+            f"            git fetch origin {found.branch} && git merge --no-ff FETCH_HEAD",
+            f"            git push origin HEAD:refs/for/{found.working}",
+        ]
+    if found.other_tags:
+        lines.append(f"          tags that are others there, and were left: {', '.join(found.other_tags)}")
+    return lines

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from airlock.core.errors import UsageError
+from airlock.core.gerrit_settings import GerritPlace, GerritTable, gerrit_place
 from airlock.core.toml import parse_toml
 
 
@@ -136,13 +137,20 @@ class SiteFile(_Table, frozen=True):
     artifacts: ArtifactsTable = ArtifactsTable()
     images: ImagesTable = ImagesTable(oci="images")
     build: BuildTable = BuildTable()
+    gerrit: GerritTable = GerritTable()
 
 
 class Site(msgspec.Struct, frozen=True):
-    """Environment B's folder and settings. ``root`` is where site.toml lies."""
+    """Environment B's folder and settings.
+
+    Attributes:
+        root: where site.toml lies.
+        gerrit: the Gerrit that is seeded from bundles, if there is one.
+    """
 
     root: Path
     settings: SiteFile
+    gerrit: GerritPlace | None = None
 
     @property
     def state(self) -> Path:
@@ -190,7 +198,7 @@ def load_site(path: Path) -> Site:
     """Read ``site.toml`` (``path`` may be its folder).
 
     Raises:
-        UsageError: missing, unknown key, or neither/both of registry and oci.
+        UsageError: missing, unknown key, or neither/both of registry and oci, half of a Gerrit.
     """
     if path.is_dir():
         path = path / "site.toml"
@@ -201,4 +209,4 @@ def load_site(path: Path) -> Site:
         raise UsageError(f"{path}: [images] wants exactly one of registry and oci")
     if bool(settings.images.user) != bool(settings.images.password_file):
         raise UsageError(f"{path}: [images] wants user and password_file together, or neither")
-    return Site(path.parent.absolute(), settings)
+    return Site(path.parent.absolute(), settings, gerrit_place(settings.gerrit, path))

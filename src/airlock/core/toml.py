@@ -28,14 +28,14 @@ def nearest(name: str, valid: list[str]) -> str:
 def _at(table: type, path: str | None) -> object:
     """The type that ``$.a.b`` names inside ``table``."""
     current: object = table
-    for part in (path or "$").removeprefix("$").strip(".").split("."):
+    for part in (path or "$").removeprefix("$").strip(".").replace("[...]", "[]").split("."):
         name = part.split("[")[0]
         if not name:
             continue
         if isinstance(current, type) and issubclass(current, msgspec.Struct):
             current = get_type_hints(current).get(name, object)
         if "[" in part:
-            current = next(iter(get_args(current)), object)
+            current = next(reversed(get_args(current)), object)  # of a table of tables: what it holds
     return current
 
 
@@ -59,7 +59,7 @@ def parse_toml(data: bytes, table: type[T], name: str, error_class: type[Airlock
                 if isinstance(owner, type) and issubclass(owner, msgspec.Struct)
                 else []
             )
-            where = (found["path"] or "$").removeprefix("$").removeprefix(".")
+            where = (found["path"] or "$").removeprefix("$").removeprefix(".").replace("[...]", ".*")
             place = f" in [{where}]" if where else ""
             raise error_class(
                 f"{name}: unknown key {found['field']!r}{place}{nearest(found['field'], valid)}"

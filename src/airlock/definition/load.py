@@ -15,6 +15,8 @@ from airlock.definition.model import Definition, LoadedDefinition
 MAX_FILE = 16 << 20  # bytes; upper-constraints is 20 kB
 # An image's tag (OCI distribution-spec 1.0) has 128 characters, and holds the serial and a build's time besides.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
+_REPOSITORY = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
+_REF = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,199}")
 
 
 def load_definition(path: Path) -> LoadedDefinition:
@@ -56,10 +58,10 @@ def _read(path: Path, what: str) -> bytes:
 
 
 def _check(definition: Definition, path: Path) -> None:
-    if not _NAME.fullmatch(definition.name):
+    if not _NAME.fullmatch(definition.name) or ".." in definition.name:
         raise DefinitionError(
-            f"{path}: name {definition.name!r} cannot name a bundle folder and the tag of an image",
-            remedy="Letters, digits, `_`, `.` and `-`, at most 80 of them, the first neither `.` nor `-`.",
+            f"{path}: name {definition.name!r} cannot name a bundle folder, a branch and the tag of an image",
+            remedy="Letters, digits, `_`, `.` (not two in a row) and `-`, at most 80, the first neither `.` nor `-`.",
         )
     if not definition.images:
         raise DefinitionError(f"{path}: images is empty", remedy='Name at least one image, e.g. images = ["keystone"].')
@@ -70,7 +72,23 @@ def _check(definition: Definition, path: Path) -> None:
         raise DefinitionError(
             f'{path}: kolla.source = "pypi" wants kolla.version', remedy='For 2024.1: version = "18.8.0".'
         )
-    if kolla.source == "git" and not kolla.ref:
-        raise DefinitionError(
-            f'{path}: kolla.source = "git" wants kolla.ref', remedy="Name a branch, a tag or a commit."
-        )
+    if kolla.source == "git":
+        _check_ref(kolla.ref, f"{path}: kolla.ref")
+    for name, table in definition.git.items():
+        if not _REPOSITORY.fullmatch(name) or ".." in name:
+            raise DefinitionError(
+                f"{path}: [git.{name}] cannot name a repository",
+                remedy="Small letters, digits, `_`, `.` and `-`, at most 64 of them, a letter first.",
+            )
+        if name == "kolla" and kolla.source == "git":
+            raise DefinitionError(
+                f'{path}: [git.kolla] names the repository that kolla.source = "git" carries already',
+                remedy="Leave it out; kolla.ref says which commit.",
+            )
+        _check_ref(table.ref, f"{path}: git.{name}.ref")
+
+
+def _check_ref(ref: str, where: str) -> None:
+    """That a ref can be one, and no option of git's nor an expression."""
+    if not _REF.fullmatch(ref):
+        raise DefinitionError(f"{where} = {ref!r} names no ref", remedy="Name a branch, a tag or a commit.")

@@ -65,6 +65,16 @@ class SourcesTable(_Table, frozen=True):
     constraints: str = "upper-constraints.txt"
 
 
+class GitTable(_Table, frozen=True):
+    """A further git repository that the site needs; its address is the upstream of the same name.
+
+    Attributes:
+        ref: branch, tag or commit; the commit is locked.
+    """
+
+    ref: str
+
+
 class PythonTable(_Table, frozen=True):
     """Pins beyond upper-constraints (which does not know pip, setuptools, wheel, nor what build isolation takes).
 
@@ -86,6 +96,7 @@ class Definition(_Table, frozen=True):
         images: names of the images wanted; parents follow by themselves.
         vendor_repositories: vendor apt repositories (and keys, and extrepo's) to keep, by Kolla's names;
             an empty list leaves all of them out.
+        git: repositories that the bundle carries besides Kolla's, by name; a site's Gerrit is seeded from them.
         checks: per image a command that must succeed in a container of the built image, in the room.
     """
 
@@ -97,6 +108,7 @@ class Definition(_Table, frozen=True):
     vendor_repositories: list[str] = []
     sources: SourcesTable = SourcesTable()
     python: PythonTable = PythonTable()
+    git: dict[str, GitTable] = {}
     checks: dict[str, list[str]] = {}
 
 

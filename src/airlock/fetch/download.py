@@ -13,9 +13,10 @@ import aiohttp
 
 from airlock.core.errors import AirlockError, GoneError, IntegrityError, SpaceError, UpstreamError
 from airlock.core.files import exclusive, require_space, sync_filesystem
+from airlock.core.http import reason
 from airlock.core.progress import Reporter, Task
 from airlock.core.settings import FetchTable
-from airlock.fetch.http import CHUNK, TRANSIENT, Refused, pause, reason, request_url, session, shown
+from airlock.fetch.http import CHUNK, TRANSIENT, Refused, pause, request_url, session, shown
 from airlock.fetch.jobs import Failure, Job, Result
 from airlock.fetch.partial import Partial, already_there
 from airlock.store.pool import Pool

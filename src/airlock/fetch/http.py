@@ -1,16 +1,15 @@
-"""What every request to an upstream shares: the session, how often and how patiently it is tried, how errors read."""
+"""What every request to an upstream shares: the session, how patiently it is tried, how addresses read."""
 
 from __future__ import annotations
 
-import os
 import random
 import ssl
-from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import aiohttp
 from yarl import URL
 
+from airlock.core.http import trust
 from airlock.core.settings import FetchTable
 
 FIRST_PAUSE = 0.5  # seconds before the second attempt; doubles with each further one
@@ -30,13 +29,9 @@ class Refused(aiohttp.ClientError):
 
 def session(settings: FetchTable) -> aiohttp.ClientSession:
     """A client that honours the machine's proxies, .netrc and certificates, and takes bodies as they are."""
-    context = ssl.create_default_context()  # knows SSL_CERT_FILE and SSL_CERT_DIR
-    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # what pip and curl know besides
-        if (bundle := os.environ.get(variable)) and Path(bundle).is_file():
-            context.load_verify_locations(bundle)
     connections = max(settings.connections, 1)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=context, limit=0, limit_per_host=connections),
+        connector=aiohttp.TCPConnector(ssl=trust(), limit=0, limit_per_host=connections),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=settings.timeout, sock_read=settings.timeout),
         headers={"User-Agent": "kolla-airlock", "Accept-Encoding": "identity"},
         auto_decompress=False,
@@ -47,19 +42,6 @@ def session(settings: FetchTable) -> aiohttp.ClientSession:
 def pause(attempt: int) -> float:
     """Seconds to wait after attempt number ``attempt`` (from 0): growing, jittered so that clients do not march."""
     return float(min(FIRST_PAUSE * 2**attempt, LONGEST_PAUSE) * random.uniform(0.5, 1.5))  # noqa: S311
-
-
-def reason(error: BaseException) -> str:
-    """An error of the network in words for a person."""
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"no connection: {error.os_error.strerror or error.os_error}"
-    if isinstance(error, TimeoutError):
-        return "nothing arrived for too long"
-    if isinstance(error, aiohttp.ClientPayloadError):
-        return "the answer broke off"
-    if isinstance(error, aiohttp.ServerDisconnectedError | ConnectionError):
-        return "the connection was cut"
-    return str(error) or type(error).__name__
 
 
 def below(address: str, path: str) -> str:

@@ -15,9 +15,10 @@ import aiohttp
 
 from airlock.core.errors import AirlockError, IntegrityError, SpaceError, UpstreamError
 from airlock.core.files import PART
+from airlock.core.http import reason
 from airlock.core.settings import FetchTable
 from airlock.core.space import FULL
-from airlock.fetch.http import CHUNK, TRANSIENT, Refused, pause, reason, request_url, shown
+from airlock.fetch.http import CHUNK, TRANSIENT, Refused, pause, request_url, shown
 from airlock.fetch.simple import ACCEPT, MAX_PAGE
 from airlock.fetch.transcript import PLAIN, Entry, absent
 from airlock.store.pool import Pool

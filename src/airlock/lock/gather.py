@@ -15,6 +15,7 @@ from airlock.kolla.overrides import SealedSource, own_shims
 from airlock.kolla.reading import ImageReading, ImageState, load_rules, read_image
 from airlock.kolla.render import RenderedTree, render, unsealed_sources
 from airlock.lock.demands import archive_sections, image_demands
+from airlock.lock.git_repositories import repository_demands
 from airlock.lock.model import Artifact, Demand, Image, Lock
 from airlock.lock.proof import Expected
 
@@ -145,7 +146,7 @@ def expectation(
     gathered: dict[str, Gathered] = {}
     sealed: dict[str, RenderedTree] = {}
     images: list[Image] = []
-    demands: list[Demand] = []
+    demands = repository_demands(loaded.definition)
     for arch in loaded.definition.base.architectures:
         gathered[arch] = gather(environment, loaded, arch, work)
         answers = sealed_sources((demand for demand in lock.demands if demand.arch == arch), lock.by_id)

@@ -24,6 +24,7 @@ Kind = Literal[
     "source",  # one source or plugin archive that kolla-build adds to the context; spec is its kolla-build.conf section
     "base-image",  # FROM of a root image; answered by the .deb files it is made of, or by an image
     "vendor-repository",  # extrepo enable …; answered by nothing when the definition leaves it out
+    "git",  # a repository that the definition names; spec is ``<name> @ <ref>``; answered by a bundle of its history
     "tool",  # what the site needs to run Airlock and Kolla; spec is a requirement
 ]
 ArtifactKind = Literal["deb", "wheel", "sdist", "source", "image", "git"]
@@ -85,7 +86,8 @@ class Demand(msgspec.Struct, frozen=True, tag="demand", tag_field="type"):
     """One input that one rendered image asks for, and the artifacts that answer it.
 
     Attributes:
-        image: the image; empty for kind ``tool``.
+        arch: Kolla's name; ``any`` for kind ``git``.
+        image: the image; empty for the kinds ``git`` and ``tool``.
         line: line of the rendered upstream Dockerfile; 0 where there is none.
         spec: what is asked for, in the words of the Dockerfile (see Kind).
         artifacts: ids, sorted.
@@ -108,6 +110,8 @@ class Demand(msgspec.Struct, frozen=True, tag="demand", tag_field="type"):
     @property
     def where(self) -> str:
         """``image IMAGE (ARCH), line N`` for messages."""
+        if self.kind == "git":
+            return f"git {self.spec}"
         if not self.image:
             return f"{self.kind} ({self.arch})"
         return f"image {self.image} ({self.arch}), line {self.line}"

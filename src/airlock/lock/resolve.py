@@ -27,6 +27,7 @@ from airlock.lock.apt_images import resolve_apt
 from airlock.lock.apt_resolver import AptResolver
 from airlock.lock.base_reference import fetch_bases, registries
 from airlock.lock.gather import Gathered, gather, image_lines, render_sealed, sealed_sources
+from airlock.lock.git_repositories import KOLLA, resolve_repositories, wanted_repositories
 from airlock.lock.indexes import STANZAS, AptIndexes
 from airlock.lock.model import Artifact, Demand, Image, Lock, make_lock
 from airlock.lock.python_chain import PythonChain
@@ -137,17 +138,24 @@ class _Solver:
 
     async def solve(self) -> _Parts:
         """Everything: tools, then architecture by architecture."""
+        definition = self._loaded.definition
+        if wanted := wanted_repositories(definition):
+            self._reporter.say(f"git: {', '.join(wanted)}")
+        repositories = await resolve_repositories(
+            definition, self._factory.settings.upstreams, self._witness, self._pool, self._work
+        )
         self._reporter.say("tools: Kolla, the engine's client, Airlock itself")
-        git = self._factory.settings.upstreams.get("kolla")
-        repository = git.address if git else ""
-        tools = await resolve_tools(self._loaded, self._witness, self._pool, self._socket, self._work, repository)
+        _, kolla = repositories[KOLLA] if definition.kolla.source == "git" else (None, None)
+        tools = await resolve_tools(self._loaded, self._witness, self._pool, self._socket, self._work, kolla)
         parts = _Parts([], list(tools.demands), list(tools.artifacts), AptIndexes({}, {}, []), {}, tools.kolla)
+        for demand, artifact in repositories.values():
+            parts.add([demand], [artifact])
         content = {artifact.sha256: self._pool.path(artifact.sha256) for artifact in tools.artifacts}
         python = await tools_environment(
             tools.artifacts, lambda found: content[found.sha256], self._factory.cache / "kolla"
         )
         environment = KollaEnvironment(python)
-        for arch in self._loaded.definition.base.architectures:
+        for arch in definition.base.architectures:
             await self._architecture(environment, arch, parts)
         self._witness.keep(KEPT, canonical(parts.upstreams))
         self._witness.keep(STANZAS, canonical(parts.apt))

@@ -12,11 +12,12 @@ from airlock.core.errors import IntegrityError, ResolutionError
 from airlock.definition.model import Architecture, LoadedDefinition
 from airlock.fetch.upstreams import PYPI
 from airlock.fetch.witness import Witness
+from airlock.lock.git_repositories import KOLLA
 from airlock.lock.model import Artifact, Demand, Lock, artifact_id
 from airlock.lock.python_compile import Compiler, Question
 from airlock.lock.python_files import GLIBC, Target, file_artifact
 from airlock.lock.python_model import SourceTree
-from airlock.lock.tools_git import KOLLA, KollaFromGit, kolla_from_git
+from airlock.lock.tools_git import kolla_from_git
 from airlock.lock.tools_install import PYTHON, tools_environment
 from airlock.lock.tools_wheel import DISTRIBUTION, own_wheel
 from airlock.store.pool import Pool
@@ -56,19 +57,18 @@ def tool_artifacts(lock: Lock) -> list[Artifact]:
 
 
 async def resolve_tools(
-    loaded: LoadedDefinition, witness: Witness, pool: Pool, socket: Path, work: Path, repository: str = ""
+    loaded: LoadedDefinition, witness: Witness, pool: Pool, socket: Path, work: Path, repository: Artifact | None = None
 ) -> ToolsResult:
     """Resolve them together, so that one environment can hold them all; wheels only.
 
     Args:
         socket: the witness's.
         work: a folder of ours below it is emptied.
-        repository: address of Kolla's git repository, for a definition that takes it from there.
+        repository: Kolla's git repository, for a definition that takes it from there.
 
     Raises:
         ResolutionError: no such version, a conflict, or a project without a wheel; names the project.
-        UsageError: Kolla is to come from git and no repository is named.
-        UpstreamError: the index or the repository fails.
+        UpstreamError: the index fails.
     """
     demands: list[Demand] = []
     artifacts: dict[str, Artifact] = {}
@@ -76,20 +76,16 @@ async def resolve_tools(
     for arch in loaded.definition.base.architectures:
         target = Target(_PYTHON_VERSION, arch, _SITE_GLIBC)
         compiler = Compiler(witness, socket, PYPI, target, work / f"tools-{arch}")
-        made = {DISTRIBUTION: [_own(witness, pool)]}
-        if loaded.definition.kolla.source == "git":
-            found = await kolla_from_git(loaded, repository, witness, pool, compiler, target, work / "kolla-git")
-            made[KOLLA] = [found.wheel, found.bundle]
-            kolla = _header(found)
+        made = {DISTRIBUTION: _own(witness, pool)}
+        if repository is not None:
+            wheel = await kolla_from_git(repository, witness, pool, compiler, target, work / "kolla-git")
+            made[KOLLA] = wheel
+            kolla = {"source": "git", "version": wheel.version, "commit": repository.version}
         answers = _Tools(loaded, arch, target, compiler, witness, pool, made)
         for demand, files in await answers.resolve():
             demands.append(demand)
             artifacts |= {artifact.id: artifact for artifact in files}
     return ToolsResult(tuple(demands), tuple(artifacts.values()), kolla)
-
-
-def _header(found: KollaFromGit) -> dict[str, str]:
-    return {"source": "git", "version": found.wheel.version, "commit": found.commit}
 
 
 def _own(witness: Witness, pool: Pool) -> Artifact:
@@ -118,7 +114,7 @@ def _own(witness: Witness, pool: Pool) -> Artifact:
 
 
 class _Tools:
-    """The tools of one architecture. ``made``: project → artifacts that are not on the index, its wheel first."""
+    """The tools of one architecture. ``made``: project → its wheel, which is not on the index."""
 
     def __init__(
         self,
@@ -128,14 +124,14 @@ class _Tools:
         compiler: Compiler,
         witness: Witness,
         pool: Pool,
-        made: dict[str, list[Artifact]],
+        made: dict[str, Artifact],
     ) -> None:
         self._arch, self._target, self._compiler, self._witness = arch, target, compiler, witness
         self._required = {_project(spec): spec for spec in required_tools(loaded)}
         self._made = made
         self._trees = {
-            project: SourceTree(project, files[0].file, pool.path(files[0].sha256), files[0].id)
-            for project, files in made.items()
+            project: SourceTree(project, wheel.file, pool.path(wheel.sha256), wheel.id)
+            for project, wheel in made.items()
         }
 
     async def resolve(self) -> list[tuple[Demand, list[Artifact]]]:
@@ -144,7 +140,7 @@ class _Tools:
         found = []
         for project, spec in self._required.items():
             versions = await self._ask([project], together)
-            files = list(self._made.get(project, []))
+            files = [self._made[project]] if project in self._made else []
             for name, version in sorted(versions.items()):
                 if version:
                     files.append(await self._wheel(name, version, spec))

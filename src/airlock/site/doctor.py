@@ -10,7 +10,8 @@ from typing import Literal
 
 import msgspec
 
-from airlock.core.settings import load_factory
+from airlock.core.gerrit_settings import GerritPlace
+from airlock.core.settings import load_factory, load_site
 from airlock.site import probes, room_probes
 
 Environment = Literal["factory", "site"]
@@ -26,6 +27,7 @@ FACTORY_SPACE = 2_000_000_000
 SITE_SPACE = 8_000_000_000
 
 _VERSION = ("--version",)
+_GERRIT = "See [gerrit] in site.toml; docs/how-to/site.md says what its user must be allowed to."
 _KERNEL = "Debian's own kernel has it; a container that this runs in must be allowed to (privileged)."
 
 
@@ -74,9 +76,9 @@ PROGRAMS = (
     Program("dpkg-deb", "dpkg", BOTH, _VERSION),
     Program("gpgv", "gpgv", FACTORY, _VERSION),
     Program("bwrap", "bubblewrap", FACTORY, _VERSION, "0.8"),
-    Program("prlimit", "util-linux", FACTORY, _VERSION),
+    Program("prlimit", "util-linux", BOTH, _VERSION),
     Program("setpriv", "util-linux", FACTORY, _VERSION),
-    Program("git", "git", FACTORY, _VERSION, use='definitions with kolla.source = "git"'),
+    Program("git", "git", BOTH, _VERSION, "2.31", use="definitions that name git repositories, sites with a Gerrit"),
     Program("python3", "python3-minimal", BOTH, _VERSION, "3.11"),
     Program("perl", "perl-base", SITE, _VERSION),
     Program("ip", "iproute2", SITE),
@@ -92,12 +94,15 @@ PROGRAMS = (
 )
 
 
-def examinations(place: Path, keyrings: Sequence[Path] = (KEYRING,)) -> list[Examination]:
+def examinations(
+    place: Path, keyrings: Sequence[Path] = (KEYRING,), gerrit: GerritPlace | None = None
+) -> list[Examination]:
     """Everything that is looked at, in the order in which it is told.
 
     Args:
         place: where the environment lies or will lie: free space and overlayfs are tried there.
         keyrings: files that a distribution's Release is checked against.
+        gerrit: the site's, if it has one.
     """
     return [
         Examination("root", SITE, probes.root, "Run import and build as root (sudo)."),
@@ -130,6 +135,7 @@ def examinations(place: Path, keyrings: Sequence[Path] = (KEYRING,)) -> list[Exa
         Examination("runc's seccomp", SITE, room_probes.runc_seccomp, _install("runc")),
         Examination("a container", SITE, room_probes.runc_container, f"{_install('runc')}. {_KERNEL}"),
         Examination("podman's storage", SITE, room_probes.podman_storage, _install("podman")),
+        *([Examination("Gerrit", SITE, partial(probes.gerrit, gerrit), _GERRIT)] if gerrit else []),
         _space("space for a factory", FACTORY, place, FACTORY_SPACE),
         _space("space for a site", SITE, place, SITE_SPACE),
     ]
@@ -145,9 +151,23 @@ def configured_keyrings(place: Path) -> list[Path]:
     return [place / name for name in named] or [KEYRING]
 
 
-def examine(environments: Sequence[Environment], place: Path, keyrings: Sequence[Path] = (KEYRING,)) -> list[Check]:
+def configured_gerrit(place: Path) -> GerritPlace | None:
+    """The Gerrit that ``site.toml`` in ``place`` names.
+
+    Raises:
+        UsageError: site.toml is malformed.
+    """
+    return load_site(place).gerrit if (place / "site.toml").exists() else None
+
+
+def examine(
+    environments: Sequence[Environment],
+    place: Path,
+    keyrings: Sequence[Path] = (KEYRING,),
+    gerrit: GerritPlace | None = None,
+) -> list[Check]:
     """Look at everything that one of ``environments`` needs; a few probes at a time."""
-    wanted = [one for one in examinations(place, keyrings) if set(one.environments) & set(environments)]
+    wanted = [one for one in examinations(place, keyrings, gerrit) if set(one.environments) & set(environments)]
     with ThreadPoolExecutor(4) as workers:
         return list(workers.map(_look, wanted))
 

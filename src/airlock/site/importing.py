@@ -17,6 +17,7 @@ from airlock.core.progress import Reporter
 from airlock.core.settings import Site
 from airlock.evidence import ledger
 from airlock.site.base_images import BaseImage, push_base_images
+from airlock.site.seeding import Seeded, require_means, seed
 from airlock.store.artifacts import ArtifactStore, DirectoryStore
 
 VERB = "import"
@@ -35,6 +36,7 @@ class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
         held: files that the store held already, whole.
         already: the bundle had been imported; ``copied`` > 0 then means that it was mended.
         base_images: what the registry has of the bundle's base images by now.
+        repositories: what Gerrit has of the bundle's git repositories by now; none where the site has no Gerrit.
     """
 
     id: str
@@ -48,6 +50,7 @@ class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
     held: int
     already: bool
     base_images: tuple[BaseImage, ...] = ()
+    repositories: tuple[Seeded, ...] = ()
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -65,21 +68,23 @@ def import_bundle(
     """Import the bundle in ``folder`` into the site's directory store.
 
     Whatever happens on the way, bundles that were imported before stay usable; the same command again finishes it. Base
-    images go into the registry last: the bundle counts by then.
+    images go into the registry, and git repositories into Gerrit, last: the bundle counts by then.
 
     Args:
         expect: the sha256 of MANIFEST.json that the transfer paper names; None is recorded as a waiver.
         allow_older: take a serial older than one of the same stream that is here.
 
     Raises:
-        UsageError: ``expect`` is no sha256, or is missing although site.toml requires it.
+        UsageError: ``expect`` is no sha256, or is missing although site.toml requires it; Gerrit's password cannot be
+            read; see also ``site.seeding.seed``.
         IncompleteError, IntegrityError, FormatError: see ``verify_bundle``; IntegrityError also for another digest than
             expected, and for a store that does not give back what it was given.
         StateError: an older serial; an id used before for something else; another import is running.
         SpaceError: the store has no room.
-        UpstreamError: the registry does not take a base image.
+        UpstreamError: the registry does not take a base image, or Gerrit cannot be reached.
     """
     wanted = _expected(expect, site)
+    require_means(site)
     verified = verify_bundle(folder, reporter)
     if wanted and verified.digest != wanted:
         raise IntegrityError(
@@ -112,7 +117,8 @@ def import_bundle(
             ledger.append(
                 site.ledger, IMAGES, {"id": result.id, "images": [msgspec.to_builtins(image) for image in base_images]}
             )
-    return msgspec.structs.replace(result, base_images=tuple(base_images))
+        repositories = seed(verified.lock, result.id, store, site, reporter)
+    return msgspec.structs.replace(result, base_images=tuple(base_images), repositories=tuple(repositories))
 
 
 def _expected(expect: str | None, site: Site) -> str:
@@ -237,7 +243,7 @@ def _commit(
         "factory_ledger_head": manifest.ledger_head,
         "source": str(verified.folder),
     }
-    for key in ("already", "expected", "base_images"):
+    for key in ("already", "expected", "base_images", "repositories"):
         del facts[key]
     entry = ledger.append(site.ledger, VERB, facts)
     if before is not None:

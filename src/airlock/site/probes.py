@@ -17,7 +17,9 @@ from pathlib import Path
 import uv
 
 from airlock.core.errors import AirlockError
+from airlock.core.gerrit_settings import GerritPlace
 from airlock.core.process import clean_environment, find_tool, last_lines, run
+from airlock.gerrit.client import GerritClient
 from airlock.kolla import shell
 from airlock.lock.sandbox import Limits, run_sandboxed
 
@@ -122,6 +124,22 @@ def space(place: Path, needed: int) -> str:
     if free < needed:
         raise LackingError(f"{free / 1e9:.1f} GB free at {place}; a set like keystone's wants {needed / 1e9:.0f} GB")
     return f"{free / 1e9:.1f} GB free at {place}"
+
+
+def gerrit(place: GerritPlace) -> str:
+    """The site's Gerrit answers and knows the user by the password; whether that user may make projects."""
+
+    async def ask() -> tuple[str, bool]:
+        async with GerritClient(place) as client:
+            await client.account()
+            return await client.version(), await client.may_create_projects()
+
+    try:
+        version, may_create = asyncio.run(ask())
+    except AirlockError as error:
+        raise LackingError(error.message) from None
+    projects = "may make projects" if may_create else "may not make projects, so those of a bundle must be there"
+    return f"Gerrit {version} at {place.address} takes the password of {place.user}, who {projects}"
 
 
 def sandbox() -> str:

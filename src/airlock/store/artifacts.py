@@ -46,6 +46,9 @@ class ArtifactStore(Protocol):
     def read_bytes(self, path: str, limit: int) -> bytes:
         """A whole small file of at most ``limit`` bytes. Raises FileNotFoundError, IntegrityError when larger."""
 
+    def fetch(self, path: str, target: Path, *, sha256: str, size: int) -> None:
+        """Copy a file to ``target``. Raises FileNotFoundError; IntegrityError when it holds other bytes."""
+
     def size(self, path: str) -> int | None:
         """Size in bytes, None when it is not there."""
 
@@ -104,6 +107,10 @@ class DirectoryStore:
         if len(data) > limit:
             raise IntegrityError(f"{path} in {self.root} is larger than {limit} bytes")
         return data
+
+    def fetch(self, path: str, target: Path, *, sha256: str, size: int) -> None:
+        """See ``ArtifactStore.fetch``."""
+        copy_file(self.path(path), target, sha256=sha256, size=size, durable=False)
 
     def size(self, path: str) -> int | None:
         """See ``ArtifactStore.size``."""

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.git_upstream import commit, git, make_repository, served
 
-from airlock.core.errors import IntegrityError, ResolutionError, UpstreamError, UsageError
-from airlock.core.settings import FetchTable
+from airlock.core.errors import IntegrityError, ResolutionError
+from airlock.core.settings import FetchTable, UpstreamTable
 from airlock.definition.load import load_definition
 from airlock.definition.model import LoadedDefinition
 from airlock.fetch.witness import Witness
+from airlock.lock.git_repositories import resolve_repositories
 from airlock.lock.model import Artifact
 from airlock.lock.python_compile import Compiler
 from airlock.lock.python_files import Target
 from airlock.lock.tools import required_tools, tools_environment
-from airlock.lock.tools_git import KollaFromGit, kolla_from_git
+from airlock.lock.tools_git import kolla_from_git
 from airlock.lock.tools_wheel import pack
 from airlock.store.pool import Pool
 
@@ -118,51 +117,18 @@ def build_wheel(folder, config_settings=None, metadata_directory=None):
 """
 
 
-def git(folder: Path, *arguments: str) -> str:
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": "/nonexistent",
-        "GIT_AUTHOR_DATE": "1700000000 +0000",
-        "GIT_COMMITTER_DATE": "1700000000 +0000",
-        **{
-            f"GIT_{who}_{what}": f"{who}@example.org".lower()
-            for who in ("AUTHOR", "COMMITTER")
-            for what in ("NAME", "EMAIL")
-        },
-    }
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip()
-
-
 @pytest.fixture
 def repository(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """Address of a repository on loopback (plain files over HTTP), and its working tree."""
-    folder = tmp_path / "upstream"
-    folder.mkdir()
-    git(folder, "init", "--quiet", "--initial-branch", "master")
-    (folder / "pyproject.toml").write_text(
-        '[build-system]\nrequires = []\nbuild-backend = "own"\nbackend-path = ["."]\n'
+    """Address of a repository on loopback, and its working tree."""
+    system = '[build-system]\nrequires = []\nbuild-backend = "own"\nbackend-path = ["."]\n'
+    folder = make_repository(
+        tmp_path / "upstream", {"pyproject.toml": system, "own.py": BACKEND, "kolla.py": "ONE = 1\n"}
     )
-    (folder / "own.py").write_text(BACKEND)
-    (folder / "kolla.py").write_text("ONE = 1\n")
-    git(folder, "add", ".")
-    git(folder, "commit", "--quiet", "-m", "one")
     git(folder, "tag", "-a", "-m", "18.8.0", "18.8.0")
-    (folder / "kolla.py").write_text("TWO = 2\n")
-    git(folder, "commit", "--quiet", "-am", "two")
+    commit(folder, "two", {"kolla.py": "TWO = 2\n"})
     git(folder, "update-server-info")
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *rest: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder / ".git")))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/", folder
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(folder / ".git") as address:
+        yield address, folder
 
 
 def from_git(tmp_path: Path, ref: str) -> LoadedDefinition:
@@ -176,37 +142,31 @@ def from_git(tmp_path: Path, ref: str) -> LoadedDefinition:
     return load_definition(folder)
 
 
-async def made(tmp_path: Path, pool: Pool, ref: str, address: str, transcript: str = "") -> tuple[KollaFromGit, str]:
+async def made(tmp_path: Path, pool: Pool, ref: str, address: str, transcript: str = "") -> tuple[Artifact, str]:
+    """The wheel of Kolla at a ref, and the transcript of what was asked."""
     place = tmp_path / "witness.sock"
     opened = (
         Witness.replay(pool, transcript, socket=place)
         if transcript
         else Witness.record(pool, {"pypi": "http://127.0.0.1:9/simple"}, FetchTable(retries=0), socket=place)
     )
+    upstreams = {"kolla": UpstreamTable(address=address)}
+    definition = from_git(tmp_path, ref).definition
     async with opened as witness:
         compiler = Compiler(witness, place, "pypi", TARGET, tmp_path / "compiler")
-        found = await kolla_from_git(
-            from_git(tmp_path, ref), address, witness, pool, compiler, TARGET, tmp_path / "git"
-        )
-        return found, pool.add_bytes(witness.transcript())
+        found = await resolve_repositories(definition, upstreams, witness, pool, tmp_path / "git")
+        wheel = await kolla_from_git(found["kolla"][1], witness, pool, compiler, TARGET, tmp_path / "wheel")
+        return wheel, pool.add_bytes(witness.transcript())
 
 
-async def test_a_ref_becomes_a_commit_a_wheel_and_a_bundle_of_its_history(pool, tmp_path, repository):
-    address, folder = repository
+async def test_a_ref_becomes_a_wheel_of_its_commit(pool, tmp_path, repository):
+    address, _ = repository
     found, transcript = await made(tmp_path, pool, "master", address)
-    head = git(folder, "rev-parse", "HEAD")
-    assert found.commit == head
-    assert (found.wheel.file, found.wheel.trust) == ("kolla-18.8.1.dev1-py3-none-any.whl", "made")
-    assert (found.bundle.kind, found.bundle.version) == ("git", head)
-    bundle = tmp_path / "kolla.bundle"
-    bundle.write_bytes(pool.read(found.bundle.sha256))
-    git(tmp_path, "clone", "--quiet", "--branch", "airlock", str(bundle), str(tmp_path / "clone"))
-    assert git(tmp_path / "clone", "rev-parse", "HEAD") == head
-    assert git(tmp_path / "clone", "describe", "--tags").startswith("18.8.0-1-")
-    python = await tools_environment([found.wheel], lambda one: pool.path(one.sha256), tmp_path / "cache")
+    assert (found.file, found.trust) == ("kolla-18.8.1.dev1-py3-none-any.whl", "made")
+    python = await tools_environment([found], lambda one: pool.path(one.sha256), tmp_path / "cache")
     assert said(python, "-I", "-c", "import kolla; print(kolla.TWO)") == "2"
     again, _ = await made(tmp_path, Pool(tmp_path / "second"), "master", address)
-    assert again.wheel == found.wheel, "the same commit gave other bytes"
+    assert again == found, "the same commit gave other bytes"
     # solving again: offline, from what was made then
     offline, _ = await made(tmp_path, pool, "master", "http://127.0.0.1:9/", transcript)
     assert offline == found
@@ -217,23 +177,18 @@ async def test_a_tag_is_its_version_and_a_commit_is_a_ref_too(pool, tmp_path, re
     address, folder = repository
     ref = git(folder, "rev-parse", "18.8.0^{commit}") if short else "18.8.0"
     found, _ = await made(tmp_path, pool, ref, address)
-    assert found.wheel.version == "18.8.0"
+    assert found.version == "18.8.0"
 
 
-async def test_what_git_cannot_give_is_said(pool, tmp_path, repository):
+async def test_a_commit_that_makes_no_wheel_is_said(pool, tmp_path, repository):
     address, folder = repository
-    with pytest.raises(ResolutionError, match="no branch, tag or commit stable/2099"):
-        await made(tmp_path, pool, "stable/2099", address)
-    with pytest.raises(UpstreamError, match="upstream kolla"):
-        await made(tmp_path, pool, "master", f"{address}nothing")
-    with pytest.raises(UsageError, match="repository"):
-        await made(tmp_path, pool, "master", "")
-    with pytest.raises(UsageError, match="cannot name"):
-        await made(tmp_path, pool, "--upload-pack=x", address)
-    (folder / "own.py").write_text("raise RuntimeError('no good')\n")
-    git(folder, "commit", "--quiet", "-am", "three")
+    commit(folder, "three", {"own.py": "raise RuntimeError('no good')\n"})
     git(folder, "update-server-info")
     with pytest.raises(ResolutionError, match=r"does not build: .*no good"):
+        await made(tmp_path, pool, "master", address)
+    git(folder, "tag", "-d", "18.8.0")
+    git(folder, "update-server-info")
+    with pytest.raises(ResolutionError, match="no version's tag leads to it"):
         await made(tmp_path, pool, "master", address)
 
 

@@ -45,6 +45,16 @@ def test_the_example_loads() -> None:
         (('name = "s"', "name = "), "is not TOML"),
         (("[kolla]", '[kolla]\ntemplate_overrides = ["../x.j2"]'), "must lie beside"),
         (("[kolla]", '[kolla]\ntemplate_overrides = ["x.j2"]'), "does not exist"),
+        (('name = "s"', 'name = "s..t"'), "cannot name a bundle"),
+        (('version = "18.8.0"', 'source = "git"'), "kolla.ref = '' names no ref"),
+        (('version = "18.8.0"', 'source = "git"\nref = "--upload-pack=x"'), "names no ref"),
+        (('version = "18.8.0"', 'source = "git"\nref = "1"\n[git.kolla]\nref = "2"'), "carries already"),
+        (("[kolla]", '[git.config]\nref = "-x"\n[kolla]'), "git.config.ref = '-x' names no ref"),
+        (("[kolla]", '[git.config]\nref = "main@{1}"\n[kolla]'), "names no ref"),
+        (("[kolla]", "[git.config]\n[kolla]"), "ref"),
+        (("[kolla]", '[git.config]\nref = "m"\nrev = "x"\n[kolla]'), "did you mean 'ref'"),
+        (("[kolla]", '[git."../x"]\nref = "m"\n[kolla]'), "cannot name a repository"),
+        (("[kolla]", '[git.A]\nref = "m"\n[kolla]'), "cannot name a repository"),
     ],
 )
 def test_a_wrong_definition_is_refused_with_the_nearest_valid_name(

@@ -21,7 +21,7 @@ def artifact(number: int, kind: str = "deb") -> Artifact:
 
 @st.composite
 def locks(draw: st.DrawFn) -> tuple[Lock, Expected]:
-    """A small lock and the reading it answers: debs, an sdist with its isolation, a tool."""
+    """A small lock and the reading it answers: debs, an sdist with its isolation, a tool, a git repository."""
     count = draw(st.integers(1, 4))
     images, demands, artifacts = [], [], []
     for number in range(count):
@@ -41,9 +41,11 @@ def locks(draw: st.DrawFn) -> tuple[Lock, Expected]:
         demands.append(Demand("x86_64", name, 9, "python-build", sdist.file))
     tool = artifact(99)
     demands.append(Demand("x86_64", "", 0, "tool", "kolla", (tool.id,)))
+    repository = artifact(98, "git")
+    demands.append(Demand("any", "", 0, "git", "config @ main", (repository.id,)))
     lock = make_lock(
         release="r", definition=SHA + "d", kolla={}, witness=SHA + "e", requires={}, images=images, demands=demands,
-        artifacts=[*artifacts, tool],
+        artifacts=[*artifacts, tool, repository],
     )  # fmt: skip
     asked = tuple(
         msgspec.structs.replace(d, artifacts=()) for d in lock.demands if d.kind not in ("python-build", "tool")
@@ -66,7 +68,10 @@ def test_any_line_taken_out_of_a_lock_is_named(pair: tuple[Lock, Expected], data
     damaged = read_lock(b"".join(line for number, line in enumerate(lines) if number != victim))
     line = (lock.images + lock.demands + lock.artifacts)[victim - 1]
     text = "\n".join(map(str, prove_lock(damaged, expected)))
-    name = line.name if isinstance(line, Image) else line.image or "tool" if isinstance(line, Demand) else line.id
+    if isinstance(line, Demand):
+        name = line.image or ("git config @ main" if line.kind == "git" else "tool")
+    else:
+        name = line.name if isinstance(line, Image) else line.id
     assert name in text
 
 
