@@ -43,11 +43,6 @@ def content_path(sha256: str, file: str) -> str:
     return f"{POOL}/{sha256[:2]}/{sha256}{extension(file)}"
 
 
-def store_path(sha256: str, file: str) -> str:
-    """Where it lies in a site's store, under its own name there, since pip reads names from addresses."""
-    return f"{POOL}/{sha256[:2]}/{sha256}/{file}"
-
-
 def check_path(name: str) -> str:
     """A path of a bundle: safe, and possible on every file system that media have.
 

@@ -12,7 +12,7 @@ from airlock.build.build import build as run
 from airlock.bundle.stored import open_bundle
 from airlock.cli.common import DEFAULT_SITE, JsonOption, SiteOption, answer, reporter, verb
 from airlock.core.settings import load_site
-from airlock.store.artifacts import DirectoryStore
+from airlock.store.opening import open_store
 
 BundleOption = Annotated[str, typer.Option("--bundle", help="Id of an imported bundle (airlock status lists them).")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept in the record and the ledger.")]
@@ -31,8 +31,9 @@ def build(
 ) -> None:
     """Seal a room, build a bundle's images in it with Kolla, publish them, keep a record."""
     place = load_site(site)
-    stored = open_bundle(DirectoryStore(place.artifacts), bundle)
-    folder, record = asyncio.run(run(stored, place, Request(reason, fresh), reporter(as_json)))
+    with open_store(place) as store:
+        stored = open_bundle(store, bundle)
+        folder, record = asyncio.run(run(stored, place, Request(reason, fresh), reporter(as_json)))
     network = record.network
     answer(
         as_json,

@@ -21,7 +21,8 @@ def status(
 ) -> None:
     """Show the bundles the site holds, its last builds, free space and the ledger's head; changes nothing."""
     found = site_status(load_site(site), builds=builds, check=reporter(as_json) if check else None)
-    lines = [f"site      {found.name}, store {found.store}, {found.free / 1e9:,.1f} GB free"]
+    free = "its free space unknown to this user" if found.free is None else f"{found.free / 1e9:,.1f} GB free"
+    lines = [f"site      {found.name}, store {found.store}, {free}"]
     lines += [_bundle(one) for one in found.bundles] or ["bundle    none; `airlock import` brings one"]
     lines += [_build(one) for one in found.builds] or ["build     none yet"]
     broken = f"; BROKEN: {found.ledger_problem}" if found.ledger_problem else ""

@@ -8,6 +8,7 @@ import msgspec
 
 from airlock.core.errors import UsageError
 from airlock.core.gerrit_settings import GerritPlace, GerritTable, gerrit_place
+from airlock.core.nexus_settings import NexusPlace, NexusTable, check_nexus, nexus_place
 from airlock.core.toml import parse_toml
 
 
@@ -60,6 +61,7 @@ class FactoryFile(_Table, frozen=True):
     upstreams: dict[str, UpstreamTable] = {}
     fetch: FetchTable = FetchTable()
     apt: AptTable = AptTable()
+    artifacts: NexusTable | None = None
 
 
 class Factory(msgspec.Struct, frozen=True):
@@ -67,6 +69,12 @@ class Factory(msgspec.Struct, frozen=True):
 
     root: Path
     settings: FactoryFile
+
+    @property
+    def nexus(self) -> NexusPlace | None:
+        """The repository that has a copy of every artifact, if there is one."""
+        table = self.settings.artifacts
+        return None if table is None else nexus_place(table, self.root / "factory.toml")
 
     @property
     def pool(self) -> Path:
@@ -94,10 +102,10 @@ class Factory(msgspec.Struct, frozen=True):
         return self.root / "state"
 
 
-class ArtifactsTable(_Table, frozen=True):
-    """The Artifacts store: a directory, relative to site.toml."""
+class ArtifactsTable(NexusTable, frozen=True):
+    """The Artifacts store: exactly one of a directory, relative to site.toml, and a Nexus."""
 
-    directory: str = "artifacts"
+    directory: str = ""
 
 
 class ImagesTable(_Table, frozen=True):
@@ -134,7 +142,7 @@ class SiteFile(_Table, frozen=True):
 
     name: str = "site"
     state: str = "."
-    artifacts: ArtifactsTable = ArtifactsTable()
+    artifacts: ArtifactsTable = ArtifactsTable(directory="artifacts")
     images: ImagesTable = ImagesTable(oci="images")
     build: BuildTable = BuildTable()
     gerrit: GerritTable = GerritTable()
@@ -150,6 +158,7 @@ class Site(msgspec.Struct, frozen=True):
 
     root: Path
     settings: SiteFile
+    file: str = "site.toml"
     gerrit: GerritPlace | None = None
 
     @property
@@ -159,8 +168,14 @@ class Site(msgspec.Struct, frozen=True):
 
     @property
     def artifacts(self) -> Path:
-        """The Artifacts directory store."""
+        """The Artifacts store's directory, where it is one: see ``nexus``."""
         return (self.root / self.settings.artifacts.directory).resolve()
+
+    @property
+    def nexus(self) -> NexusPlace | None:
+        """The Artifacts store's repository, where it is one."""
+        table = self.settings.artifacts
+        return nexus_place(table, self.root / self.file) if table.nexus else None
 
     @property
     def records(self) -> Path:
@@ -191,14 +206,17 @@ def load_factory(root: Path) -> Factory:
     """
     path = root / "factory.toml"
     data = path.read_bytes() if path.exists() else b""
-    return Factory(root.absolute(), parse_toml(data, FactoryFile, str(path), UsageError))
+    settings = parse_toml(data, FactoryFile, str(path), UsageError)
+    if settings.artifacts is not None:
+        check_nexus(settings.artifacts, path)
+    return Factory(root.absolute(), settings)
 
 
 def load_site(path: Path) -> Site:
     """Read ``site.toml`` (``path`` may be its folder).
 
     Raises:
-        UsageError: missing, unknown key, or neither/both of registry and oci, half of a Gerrit.
+        UsageError: missing, unknown key, neither or both of two places where exactly one is wanted, half of a Gerrit.
     """
     if path.is_dir():
         path = path / "site.toml"
@@ -209,4 +227,11 @@ def load_site(path: Path) -> Site:
         raise UsageError(f"{path}: [images] wants exactly one of registry and oci")
     if bool(settings.images.user) != bool(settings.images.password_file):
         raise UsageError(f"{path}: [images] wants user and password_file together, or neither")
-    return Site(path.parent.absolute(), settings, gerrit_place(settings.gerrit, path))
+    artifacts = settings.artifacts
+    if bool(artifacts.directory) == bool(artifacts.nexus):
+        raise UsageError(f"{path}: [artifacts] wants exactly one of directory and nexus")
+    if artifacts.nexus:
+        check_nexus(artifacts, path)
+    elif artifacts.repository or artifacts.user or artifacts.password_file:
+        raise UsageError(f"{path}: repository, user and password_file of [artifacts] go with nexus, not with directory")
+    return Site(path.parent.absolute(), settings, path.name, gerrit_place(settings.gerrit, path))

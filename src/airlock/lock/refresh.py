@@ -22,7 +22,9 @@ from airlock.fetch.transcript import Transcript, read_transcript
 from airlock.fetch.upstreams import KEPT, addresses
 from airlock.fetch.witness import Witness
 from airlock.lock.base_reference import refresh_images, registries
+from airlock.lock.copies import Copies
 from airlock.lock.model import Artifact, Lock
+from airlock.store.artifacts import ArtifactStore
 from airlock.store.pool import Pool
 
 
@@ -30,16 +32,19 @@ class RefreshResult(msgspec.Struct, frozen=True):
     """What ``refresh`` did.
 
     Attributes:
-        fetched: files that arrived.
+        fetched: files that arrived from upstreams.
         present: files that were there already.
-        bytes: taken from the network, what was thrown away included.
+        bytes: taken from upstreams, what was thrown away included.
         seconds: of wall clock.
+        taken: files that came from the factory's own store instead; ``stored``: files that were put there.
     """
 
     fetched: int
     present: int
     bytes: int
     seconds: float
+    taken: int = 0
+    stored: int = 0
 
 
 class _Plan(msgspec.Struct):
@@ -59,26 +64,61 @@ class _Plan(msgspec.Struct):
     errors: list[AirlockError] = []
 
 
-async def refresh(lock: Lock, factory: Factory, defaults: Mapping[str, str], reporter: Reporter) -> RefreshResult:
+async def refresh(
+    lock: Lock,
+    factory: Factory,
+    defaults: Mapping[str, str],
+    reporter: Reporter,
+    store: ArtifactStore | None = None,
+) -> RefreshResult:
     """Fetch what the pool lacks of a lock's artifacts. Everything that can be fetched is, whatever else fails.
 
     Args:
         defaults: addresses of upstreams that neither the settings nor the lock's transcript name.
+        store: the factory's own, if it has one: it is asked before any upstream, and gets what it lacks.
 
     Raises:
-        IntegrityError: an upstream serves other bytes than the lock names; they were not kept.
+        IntegrityError: an upstream serves other bytes than the lock names; they were not kept. Or the store has other
+            bytes, or does not give back what it was given.
         GoneError: a file is no longer at its upstream.
-        UpstreamError: an upstream is down or keeps breaking off.
+        UpstreamError: an upstream, or the store, is down or keeps breaking off.
         UsageError: an upstream has no address.
         IncompleteError: a file that the factory made itself while locking is not in the pool.
         SpaceError, StateError: see ``download``.
     """
     began = time.monotonic()
+    pool = Pool(factory.pool)
+    present = sum(pool.has(one.sha256, one.size) for one in _by_sha256(lock).values())
+    taken = stored = 0
+    if store is not None:
+        copies = await asyncio.to_thread(Copies, store, lock, pool)
+        taken = await asyncio.to_thread(copies.take, reporter)
+    result = await _from_upstreams(lock, factory, defaults, reporter)
+    if store is not None:
+        stored = await asyncio.to_thread(copies.give, reporter)
+    raise_failures(result.errors)
+    seconds = round(time.monotonic() - began, 3)
+    return RefreshResult(result.fetched, present, result.bytes, seconds, taken, stored)
+
+
+class _Fetched(msgspec.Struct):
+    """What came from upstreams, and what went wrong."""
+
+    fetched: int = 0
+    bytes: int = 0
+    errors: list[AirlockError] = []
+
+
+def _by_sha256(lock: Lock) -> dict[str, Artifact]:
+    return {artifact.sha256: artifact for artifact in lock.artifacts}
+
+
+async def _from_upstreams(lock: Lock, factory: Factory, defaults: Mapping[str, str], reporter: Reporter) -> _Fetched:
     pool, settings = Pool(factory.pool), factory.settings
-    wanted = {artifact.sha256: artifact for artifact in lock.artifacts}
+    wanted = _by_sha256(lock)
     missing = [artifact for artifact in wanted.values() if not pool.has(artifact.sha256, artifact.size)]
     if not missing:
-        return RefreshResult(0, len(wanted), 0, round(time.monotonic() - began, 3))
+        return _Fetched()
     transcript = _transcript(pool, lock)
     named = {**defaults, **registries(lock.demands), **_kept_addresses(pool, transcript)}
     known = addresses(settings.upstreams, named)
@@ -94,12 +134,10 @@ async def refresh(lock: Lock, factory: Factory, defaults: Mapping[str, str], rep
     images = await asyncio.to_thread(refresh_images, lock, plan.images, pool, known, settings.fetch, reporter)
     tried = {job.sha256 for job in moved}
     failures = [*(failure for failure in first.failures if failure.job.sha256 not in tried), *second.failures]
-    raise_failures([*plan.errors, *unfound, *images, *(failure.error for failure in failures)])
-    return RefreshResult(
-        fetched=first.fetched + second.fetched + len(plan.images),
-        present=len(wanted) - len(missing),
-        bytes=first.bytes + second.bytes + sum(artifact.size for artifact in plan.images),
-        seconds=round(time.monotonic() - began, 3),
+    return _Fetched(
+        first.fetched + second.fetched + len(plan.images),
+        first.bytes + second.bytes + sum(artifact.size for artifact in plan.images),
+        [*plan.errors, *unfound, *images, *(failure.error for failure in failures)],
     )
 
 
