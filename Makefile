@@ -54,6 +54,14 @@ boxes: install .cache/boxes/.made
 .cache/boxes/.made: scripts/packages requirements/boxes.txt boxes/maven.toml
 	@scripts/packages boxes && $(VENV)/bin/python -m boxes fetch && touch $@
 
+.cache/boxes/.zuul-made: scripts/packages requirements/zuul.txt requirements/zuul-ansible.txt .cache/boxes/.made
+	@scripts/packages zuul && $(VENV)/bin/python -m boxes fetch --zuul && touch $@
+
+## make test-zuul         with a real Gerrit and Zuul, in a namespace of their own; dated in docs/results/ (root)
+.PHONY: test-zuul
+test-zuul: install .cache/boxes/.zuul-made $(VENV)/.dev
+	@$(VENV)/bin/python scripts/test-zuul
+
 ## make test              lint, types, unit and integration tests, one sealed build (under 30 minutes; root)
 .PHONY: test
 test: install boxes $(VENV)/.dev
@@ -61,7 +69,7 @@ test: install boxes $(VENV)/.dev
 
 ## make test-full         everything at the stated counts, resumable; results dated in docs/results/
 .PHONY: test-full
-test-full: install boxes $(VENV)/.dev
+test-full: install boxes .cache/boxes/.zuul-made $(VENV)/.dev
 	@scripts/test --full
 
 ## make lint              ruff, mypy, import-linter

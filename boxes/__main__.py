@@ -11,6 +11,7 @@ import typer
 
 from airlock.cli.common import answer, verb
 from airlock.core.errors import UsageError
+from boxes import zuul_command
 from boxes.box import STARTED, Box, Started, read_started, stop_started
 from boxes.gerrit import Gerrit
 from boxes.gerrit_war import gerrit_war
@@ -19,6 +20,7 @@ from boxes.network import Network
 from boxes.nexus import Nexus, nexus_tree
 from boxes.registry import Registry
 from boxes.together import start_all
+from boxes.zuul_install import install
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 FolderArgument = Annotated[Path, typer.Argument(help="Where the servers keep their data, a folder each.")]
@@ -38,11 +40,14 @@ KINDS = {
 }
 
 
+app.add_typer(zuul_command.app, name="zuul")
+
+
 @app.command()
 @verb
-def fetch() -> None:
+def fetch(zuul: Annotated[bool, typer.Option("--zuul", help="Zuul and its Ansible, too.")] = False) -> None:
     """Fetch and unpack what servers are made of; nothing that is there already. `make boxes` does this."""
-    made = [java_17(), java_21(), nexus_tree(), gerrit_war()]
+    made = [java_17(), java_21(), nexus_tree(), gerrit_war(), *([install().ansible_root] if zuul else [])]
     answer(False, None, [str(path) for path in made])
 
 
@@ -69,6 +74,7 @@ def status(folder: FolderArgument) -> None:
 @verb
 def down(folder: FolderArgument) -> None:
     """Stop all servers, of every kind, the last one that was started first. Their data is kept."""
+    zuul_command.stop_below(folder)
     for place, _ in reversed(_started(folder)):
         stop_started(place)
 
@@ -94,11 +100,11 @@ def _started(folder: Path) -> list[tuple[Path, Started]]:
 
 def _lines(folder: Path) -> list[str]:
     lines = []
-    for _, started in _started(folder):
+    for _, started in (*_started(folder), *zuul_command.started_below(folder)):
         state = f"process {started.process.pid}" if started.process.alive else "ended by itself"
         where = f" in {started.network}" if started.network else ""
         ports = ", ".join(f"127.0.0.1:{port}" for port in started.ports)
-        lines.append(f"{started.name:<12} {ports}{where}  {state}  {started.log}")
+        lines.append(f"{started.name:<14} {ports}{where}  {state}  {started.log}")
     return lines or [f"no server was started in {folder}"]
 
 

@@ -29,7 +29,7 @@ from airlock.build.wheel_cache import CachedWheel, WheelCache
 from airlock.build.wheels import WheelBuilder
 from airlock.bundle.stored import StoredBundle
 from airlock.core.digest import sha256_file
-from airlock.core.errors import AirlockError, BuildError, SpaceError, ToolError
+from airlock.core.errors import AirlockError, BuildError, SpaceError, StateError, ToolError
 from airlock.core.files import exclusive
 from airlock.core.process import last_lines
 from airlock.core.progress import Reporter
@@ -63,12 +63,17 @@ class Request(msgspec.Struct, frozen=True):
 
     Attributes:
         fresh: take nothing from earlier builds (wheels, base image).
+        through: the system that starts it.
+        requester: who asked, where that system knows; else the user who runs this.
+        git: repository → commit that the bundle must name.
     """
 
     reason: str
     fresh: bool = False
     through: str = "command line"
+    requester: str = ""
     details: dict[str, str] = {}
+    git: dict[str, str] = {}
 
 
 class Finding(msgspec.Struct):
@@ -96,14 +101,17 @@ async def build(bundle: StoredBundle, site: Site, request: Request, reporter: Re
     """Build every image of a bundle and return (folder of the record, record).
 
     Raises:
-        StateError: another build runs at this site.
+        StateError: another build runs at this site, or the bundle does not name the commits that were asked for.
         AirlockError: the build failed; its record says how far it came, and the message names the folder.
     """
+    _require_commits(bundle, request.git)
     started = datetime.now(UTC)
     build_id = f"{bundle.id}-{started:%Y%m%dT%H%M%SZ}"
     folder = site.records / build_id
+    account = ledger.current_user()
     trigger = Trigger(
-        user=ledger.current_user(),
+        user=request.requester or account,
+        account=account,
         host=os.uname().nodename,
         time=f"{started:{_RFC3339}}",
         reason=request.reason,
@@ -114,7 +122,17 @@ async def build(bundle: StoredBundle, site: Site, request: Request, reporter: Re
     error: AirlockError | None = None
     interrupted = False
     with exclusive(site.state / "build.lock", f"the site {site.settings.name}"):
-        ledger.append(site.ledger, "build-begin", {"build": build_id, "bundle": bundle.id, "reason": request.reason})
+        asked = {
+            "build": build_id,
+            "bundle": bundle.id,
+            "digest": bundle.manifest.content_digest,
+            "git": dict(bundle.manifest.git),
+            "requester": trigger.user,
+            "reason": trigger.reason,
+            "through": trigger.through,
+            "details": trigger.details,
+        }
+        ledger.append(site.ledger, "build-begin", asked)
         try:
             await _Build(bundle, site, request, build_id, folder, finding, reporter).run()
         except AirlockError as raised:
@@ -127,15 +145,26 @@ async def build(bundle: StoredBundle, site: Site, request: Request, reporter: Re
             error = BuildError("the build was interrupted", remedy="The same command builds again.")
         record = _record(bundle, build_id, trigger, started, finding, error)
         path = write_record(folder, record)
-        data = {"build": build_id, "bundle": bundle.id, "digest": bundle.manifest.content_digest, "state": record.state}
         images = {image.name: image.digest for image in record.images}
-        ledger.append(site.ledger, "build-end", data | {"images": images, "record": sha256_file(path)[0]})
+        ended = {"state": record.state, "images": images, "record": sha256_file(path)[0]}
+        ledger.append(site.ledger, "build-end", asked | ended)
     if interrupted:
         raise KeyboardInterrupt
     if error is not None:
         error.remedy = f"{error.remedy} The record is {path}.".strip()
         raise error
     return folder, record
+
+
+def _require_commits(bundle: StoredBundle, git: dict[str, str]) -> None:
+    for name, commit in git.items():
+        named = bundle.manifest.git.get(name)
+        if named != commit:
+            raise StateError(
+                f"bundle {bundle.id} names {f'commit {named}' if named else 'no commit'} of {name}; "
+                f"the build was asked for with {commit}",
+                remedy="Ask for the commit that the bundle was made from, or for the bundle of that commit.",
+            )
 
 
 def _record(

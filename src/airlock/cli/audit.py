@@ -87,12 +87,14 @@ def _ledger_lines(ledger: LedgerSummary) -> list[str]:
 
 def _story_lines(story: BuildStory) -> list[str]:
     trigger = story.trigger
+    ran = f" (run by {trigger.account})" if trigger.account not in ("", trigger.user) else ""
     lines = [
         "",
         f"build     {story.build}: {story.state}{f' ({story.error})' if story.error else ''}",
-        f"who       {trigger.user} on {trigger.host}, through {trigger.through}",
+        f"who       {trigger.user} on {trigger.host}, through {trigger.through}{ran}",
         f"when      {trigger.time}; built {story.started} … {story.ended}",
         f"why       {trigger.reason or '(no reason given)'}",
+        *(f"{key:<9} {value}" for key, value in trigger.details.items()),
         f"from      {story.bundle}, content {story.bundle_digest}",
         f"refused   {counted(story.refused_packets, 'packet')}, {counted(len(story.refused_names), 'name')}: "
         "what the build tried besides",

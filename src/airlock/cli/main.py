@@ -11,8 +11,8 @@ import typer
 
 from airlock import __version__
 
-# verb → (module, function, what it does). Listed in the order of the way, which is the order --help shows; click cuts
-# what it finds longer than 64 characters.
+# verb → (module, function or group of them, what it does). Listed in the order of the way, which is the order --help
+# shows; click cuts what it finds longer than 64 characters.
 VERBS = {
     "lock": ("lock", "lock", "Derive from Kolla all that a build takes from outside."),
     "refresh": ("refresh", "refresh", "Fetch exactly what the lock names."),
@@ -21,6 +21,7 @@ VERBS = {
     "verify": ("verify", "verify", "Check every byte of a bundle, which is hostile until then."),
     "import": ("import_", "import_", "Take a verified bundle into the site's store."),
     "build": ("build", "build", "Build a bundle's images with Kolla in a sealed room."),
+    "trigger": ("trigger", "app", "Have the site's Zuul build a bundle; follow or cancel it."),
     "status": ("status", "status", "Show what a site holds and what it built."),
     "compare": ("compare", "compare", "Name the first difference between two builds."),
     "audit": ("audit", "audit", "Verify the ledger; say which images hold a file."),
@@ -57,7 +58,11 @@ def make_app(verbs: Iterable[str] = VERBS) -> typer.Typer:
     app.callback()(_options)
     for name in verbs:
         module, function, does = VERBS[name]
-        app.command(name, short_help=does)(getattr(import_module(f"airlock.cli.{module}"), function))
+        found = getattr(import_module(f"airlock.cli.{module}"), function)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name, short_help=does)
+        else:
+            app.command(name, short_help=does)(found)
     return app
 
 

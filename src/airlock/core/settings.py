@@ -10,6 +10,7 @@ from airlock.core.errors import UsageError
 from airlock.core.gerrit_settings import GerritPlace, GerritTable, gerrit_place
 from airlock.core.nexus_settings import NexusPlace, NexusTable, check_nexus, nexus_place
 from airlock.core.toml import parse_toml
+from airlock.core.zuul_settings import ZuulPlace, ZuulTable, zuul_place
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -146,6 +147,7 @@ class SiteFile(_Table, frozen=True):
     images: ImagesTable = ImagesTable(oci="images")
     build: BuildTable = BuildTable()
     gerrit: GerritTable = GerritTable()
+    zuul: ZuulTable = ZuulTable()
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -154,12 +156,14 @@ class Site(msgspec.Struct, frozen=True):
     Attributes:
         root: where site.toml lies.
         gerrit: the Gerrit that is seeded from bundles, if there is one.
+        zuul: the Zuul that builds when it is triggered, if there is one.
     """
 
     root: Path
     settings: SiteFile
     file: str = "site.toml"
     gerrit: GerritPlace | None = None
+    zuul: ZuulPlace | None = None
 
     @property
     def state(self) -> Path:
@@ -216,7 +220,8 @@ def load_site(path: Path) -> Site:
     """Read ``site.toml`` (``path`` may be its folder).
 
     Raises:
-        UsageError: missing, unknown key, neither or both of two places where exactly one is wanted, half of a Gerrit.
+        UsageError: missing, unknown key, neither or both of two places where exactly one is wanted, half of a Gerrit or
+            Zuul.
     """
     if path.is_dir():
         path = path / "site.toml"
@@ -234,4 +239,5 @@ def load_site(path: Path) -> Site:
         check_nexus(artifacts, path)
     elif artifacts.repository or artifacts.user or artifacts.password_file:
         raise UsageError(f"{path}: repository, user and password_file of [artifacts] go with nexus, not with directory")
-    return Site(path.parent.absolute(), settings, path.name, gerrit_place(settings.gerrit, path))
+    gerrit, zuul = gerrit_place(settings.gerrit, path), zuul_place(settings.zuul, path)
+    return Site(path.parent.absolute(), settings, path.name, gerrit, zuul)

@@ -23,11 +23,14 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     """Who wanted this build, when, why, through what.
 
     Attributes:
+        user: who asked: the requester that the starting system names, else ``account``.
+        account: who ran the command on ``host``; behind sudo the user who called it. Empty in older records.
         through: ``command line``, or the name of the system that started it (``zuul``).
         time: when it was asked for, UTC, RFC 3339.
     """
 
     user: str
+    account: str = ""
     host: str
     time: str
     reason: str
