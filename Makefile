@@ -12,9 +12,15 @@ help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
 ## make demo              the whole way on this machine: keystone built with no internet (root; IMAGES=base for less)
+##   STORES=real          the same through a real Nexus, Gerrit, Zuul and registry; KEEP=1 leaves them up to look at
 .PHONY: demo
+ifeq ($(STORES),real)
+demo: install .cache/boxes/.zuul-made
+	@IMAGES="$(IMAGES)" KEEP="$(KEEP)" $(VENV)/bin/python -m demo
+else
 demo: install
 	@IMAGES="$(IMAGES)" scripts/demo
+endif
 
 ## make demo-validate     the proof of completeness on the demo's factory alone
 .PHONY: demo-validate
@@ -24,6 +30,7 @@ demo-validate: install
 ## make clean-demo        remove all that the demo made
 .PHONY: clean-demo
 clean-demo:
+	@test ! -d .demo/real || $(VENV)/bin/python -m demo clean
 	@scripts/demo --clean
 
 ## make install           the command into .venv/bin/airlock
@@ -75,8 +82,8 @@ test-full: install boxes .cache/boxes/.zuul-made $(VENV)/.dev
 ## make lint              ruff, mypy, import-linter
 .PHONY: lint
 lint: install $(VENV)/.dev
-	$(VENV)/bin/ruff format --check src tests boxes
-	$(VENV)/bin/ruff check src tests boxes
+	$(VENV)/bin/ruff format --check src tests boxes demo scripts/stand-in-base
+	$(VENV)/bin/ruff check src tests boxes demo scripts/stand-in-base
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 

@@ -15,6 +15,11 @@ from boxes.zuul import Zuul
 from boxes.zuul_settings import CONFIG_PROJECT
 
 SOURCE = ROOT / "zuul"
+# A template and the file that has it. One that no project runs is left out: its labels and pipelines are not there.
+_TEMPLATES = {
+    "airlock-site-build": "zuul.d/airlock-site.yaml",
+    "airlock-factory-definition": "zuul.d/airlock-factory.yaml",
+}
 _PARTS = ("zuul.d", "playbooks", "roles")
 
 
@@ -40,6 +45,8 @@ def config_files(zuul: Zuul, *places: Place) -> dict[str, bytes]:
         for path in sorted((SOURCE / part).rglob("*"))
         if path.is_file() and path.suffix in (".yaml", ".py")
     }
+    for template in _TEMPLATES.keys() - {place.template for place in places}:
+        del files[_TEMPLATES[template]]
     logs = {"airlock_logs_folder": str(zuul.logs.files), "airlock_logs_url": zuul.logs.address}
     stanzas = [
         {"project": {"name": place.project, "templates": [place.template], "vars": logs | dict(place.variables)}}
