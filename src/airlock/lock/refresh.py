@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -59,11 +59,22 @@ class _Plan(msgspec.Struct):
     errors: list[AirlockError] = []
 
 
-async def refresh(lock: Lock, factory: Factory, defaults: Mapping[str, str], reporter: Reporter) -> RefreshResult:
+def _anything(_: Mapping[str, str]) -> None:
+    """No window to go through."""
+
+
+async def refresh(
+    lock: Lock,
+    factory: Factory,
+    defaults: Mapping[str, str],
+    reporter: Reporter,
+    admit: Callable[[Mapping[str, str]], None] = _anything,
+) -> RefreshResult:
     """Fetch what the pool lacks of a lock's artifacts. Everything that can be fetched is, whatever else fails.
 
     Args:
         defaults: addresses of upstreams that neither the settings nor the lock's transcript name.
+        admit: told the addresses of the upstreams in use before the first of them is asked.
 
     Raises:
         IntegrityError: an upstream serves other bytes than the lock names; they were not kept.
@@ -82,6 +93,8 @@ async def refresh(lock: Lock, factory: Factory, defaults: Mapping[str, str], rep
     transcript = _transcript(pool, lock)
     named = {**defaults, **registries(lock.demands), **_kept_addresses(pool, transcript)}
     known = addresses(settings.upstreams, named)
+    asked_of = {artifact.upstream for artifact in missing if artifact.trust != "made"}
+    admit({name: known[name] for name in asked_of if name in known})
     plan = _plan(missing, pool, transcript, known, frozenset(settings.upstreams))
     asked, unfound = await _ask(plan.unlisted, known, settings.fetch)
     first = await download([*plan.jobs, *asked], pool, settings.fetch, reporter)
