@@ -78,7 +78,7 @@ class WindowTable(_Table, frozen=True):
     why: str = ""
     minutes: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     max_minutes: Annotated[float, msgspec.Meta(gt=0)] = 240.0
-    confine: list[str] = ["airlock"]
+    confine: list[str] = msgspec.field(default_factory=lambda: ["airlock"])
     hosts: list[str] = []
     private: list[str] = []
     max_addresses: Annotated[int, msgspec.Meta(gt=0, le=1024)] = 64

@@ -161,7 +161,7 @@ def _limits(selection: Selection) -> list[str]:
     found = []
     if selection.users:
         found.append("A user's packets to services on this machine's own loopback pass: one of them may forward.")
-    if selection.users or selection.whole or selection.forwards:
+    if not selection.groups_only:
         found.append("Bytes received are those of the named hosts' addresses, whoever on this machine asked for them.")
     if selection.forwards:
         found.append("Containers may ask a resolver of their engine's, which is a process of this machine.")

@@ -97,7 +97,7 @@ def named_attempts(order: Order, record: WindowRecord, entrance: Entrance) -> It
     for host in record.hosts[:MAX_HOSTS]:
         if proxy:
             yield Attempt(kind="connect", host=host.name, port=host.port, named=True, proxy=proxy)
-        elif host.name in known or order.settings.backend == "hook":
+        elif host.name in known or order.settings.backend in ("hook", "squid"):
             yield Attempt(kind="tcp", host=host.name, port=host.port, named=True)
     if proxy:
         return

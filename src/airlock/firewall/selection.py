@@ -52,6 +52,11 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.subnets or self.interfaces)
 
     @property
+    def groups_only(self) -> bool:
+        """Whether control groups alone are confined, which packets that come in can be told by, too."""
+        return bool(self.levels) and not (self.users or self.whole or self.forwards)
+
+    @property
     def levels(self) -> list[tuple[int, str]]:
         """(depth, path) of each control group, as nft takes them."""
         return [(path.count("/") + 1, path) for path in (self.own, *self.cgroups) if path]

@@ -39,8 +39,8 @@ http_port 127.0.0.1:{port}
 visible_hostname airlock-window
 pid_filename none
 hosts_file /etc/hosts
-access_log stdio:{folder}/access.log logformat=airlock
 logformat airlock {format}
+access_log stdio:{folder}/access.log logformat=airlock
 cache_log {folder}/cache.log
 cache_store_log none
 netdb_filename none

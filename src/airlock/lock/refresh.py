@@ -123,6 +123,15 @@ def _transcript(pool: Pool, lock: Lock) -> Transcript:
     return read_transcript(pool, lock.header.witness)
 
 
+def kept_addresses(pool: Pool, lock: Lock) -> dict[str, str]:
+    """Addresses of upstreams as they were when the lock was made; none where this pool did not see that.
+
+    Raises:
+        FormatError: what was kept is malformed.
+    """
+    return _kept_addresses(pool, _transcript(pool, lock))
+
+
 def _kept_addresses(pool: Pool, transcript: Transcript) -> dict[str, str]:
     if transcript.find("", KEPT) is None:
         return {}
