@@ -24,6 +24,7 @@ MARKER = "airlock_window"  # a chain that does nothing: the table is ours
 SIZE = 16384  # destinations that are told apart
 _PORTS = "{ tcp, udp, udplite, sctp, dccp }"
 _NEIGHBOURS = "{ nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report }"
+_LOOPBACK = (("ip", "127.0.0.1"), ("ip6", "::1"))
 _V = {"4": ("ip", "ipv4_addr", "ipv4"), "6": ("ip6", "ipv6_addr", "ipv6")}
 
 
@@ -129,18 +130,17 @@ def _judging(rules: Rules) -> list[str]:
 def _output(rules: Rules) -> list[str]:
     selection = rules.selection
     parts, jumps = [], []
+    # A question for a name server that was turned to the resolver is on its way to loopback, by another interface yet.
+    names = [f"{ip} daddr {at} th dport {rules.resolver} accept" for ip, at in _LOOPBACK] if rules.resolver else []
     if selection.levels:
-        parts.append(_chain("group", [f"oif lo meta mark set {MARK} accept", "goto confined"]))
+        parts.append(_chain("group", [*names, f"oif lo meta mark set {MARK} accept", "goto confined"]))
         jumps += [f'socket cgroupv2 level {level} "{path}" goto group' for level, path in selection.levels]
     if selection.users:
         # Who receives on loopback cannot be told of a user's packets: they pass, but for questions of names.
-        lines = ["oif lo th dport != 53 accept", "goto confined"]
-        if rules.resolver:
-            lines.insert(0, f"oif lo th dport {rules.resolver} accept")
-        parts.append(_chain("user", lines))
+        parts.append(_chain("user", [*names, "oif lo th dport != 53 accept", "goto confined"]))
         jumps.append(f"meta skuid {_set(map(str, selection.users))} goto user")
     if selection.whole:
-        lines = ["oif lo accept", f"icmpv6 type {_NEIGHBOURS} accept"]
+        lines = [*names, "oif lo accept", f"icmpv6 type {_NEIGHBOURS} accept"]
         if rules.keeper:
             lines.append(f'socket cgroupv2 level 1 "{rules.keeper}" th dport 53 accept')
         if selection.machine:  # what others ask of this machine (ssh) is answered
