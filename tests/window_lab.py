@@ -20,10 +20,14 @@ from typing import Any
 
 from tests.bundle_samples import RELEASE, write_lock
 
+from airlock.core.canonical import canonical
 from airlock.core.digest import sha256_bytes
 from airlock.definition.load import load_definition
+from airlock.fetch.transcript import Entry, Transcript
 from airlock.firewall.selection import cgroup_root
+from airlock.lock.indexes import STANZAS, AptIndexes
 from airlock.lock.model import Artifact, make_lock
+from airlock.store.pool import Pool
 
 NAMESERVER = "203.0.113.53"
 MIRROR, FILES, OTHER = "203.0.113.2", "203.0.113.3", "203.0.113.4"
@@ -261,8 +265,12 @@ class Factory:
                     f"source/{name}", "source", name, "1", "any", name, sha256, len(data), "debian", path, "declared"
                 )
             )
+        pool, transcript = Pool(self.root / "pool"), Transcript()
+        stanzas = canonical(AptIndexes({}, {}, []))
+        transcript.add(Entry("", STANZAS, 200, pool.add_bytes(stanzas), len(stanzas)))
+        witness = pool.add_bytes(transcript.to_bytes())
         lock = make_lock(
-            release="window", definition=definition.digest, kolla={}, witness="0" * 64, requires={}, images=[],
+            release="window", definition=definition.digest, kolla={}, witness=witness, requires={}, images=[],
             demands=[], artifacts=artifacts,
         )  # fmt: skip
         write_lock(definition, lock)

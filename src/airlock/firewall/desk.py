@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from airlock.core.digest import sha256_file
-from airlock.core.errors import AirlockError, ToolError
+from airlock.core.errors import AirlockError, ToolError, UsageError
 from airlock.core.files import write_file
 from airlock.core.settings import Factory
 from airlock.evidence import ledger
@@ -129,7 +129,7 @@ def test(factory: Factory) -> list[Proof]:
     """Try the window as it is: named hosts and others, through each protocol.
 
     Raises:
-        UsageError: there is no backend.
+        UsageError: there is no backend, or nothing that can be tried from here.
         WindowError: nothing could be tried.
     """
     now = current(factory)
@@ -139,7 +139,13 @@ def test(factory: Factory) -> list[Proof]:
     way = entrance(order.selection, resolver=settings_resolve(factory))
     if now is not None and place.exists():
         way = msgspec.json.decode(place.read_bytes(), type=Entrance)
-    return prove(order, order.record, way, "open" if now else "closed", named=True)
+    proofs = prove(order, order.record, way, "open" if now else "closed", named=True)
+    if not proofs:
+        raise UsageError(
+            "nothing can be tried from here: what is confined are the packets of containers alone",
+            remedy="Try a host that is not named from inside of one: it must be refused.",
+        )
+    return proofs
 
 
 def require_held(proofs: Sequence[Proof]) -> None:

@@ -15,6 +15,8 @@ from airlock.core.settings import FactoryFile
 from airlock.evidence.window import OpenHost
 
 MAX_HOSTS = 256
+UNNAMED = "unnamed.airlock.invalid"
+"""What a proof asks for, and nobody else: no record tells of it as refused."""
 _PORTS = {"http": 80, "https": 443}
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\Z")
 PRIVATE = tuple(
@@ -91,7 +93,7 @@ def only(all_of_them: Wanted, texts: Iterable[str]) -> Wanted:
     Raises:
         UsageError: a host that the settings do not name.
     """
-    chosen: list[OpenHost] = []
+    chosen: dict[tuple[str, int], OpenHost] = {}
     for text in texts:
         name, port = parse_host(text, "--host", 0)
         known = [host for host in all_of_them.hosts if host.name == name and port in (0, host.port)]
@@ -100,8 +102,8 @@ def only(all_of_them: Wanted, texts: Iterable[str]) -> Wanted:
                 f"--host {text}: the settings do not name this host for any upstream in use",
                 remedy=f'Add it in factory.toml: [window] hosts = ["{text}"]',
             )
-        chosen += known
-    return msgspec.structs.replace(all_of_them, hosts=tuple(sorted(set(chosen), key=lambda h: (h.name, h.port))))
+        chosen |= {(host.name, host.port): host for host in known}
+    return msgspec.structs.replace(all_of_them, hosts=tuple(host for _, host in sorted(chosen.items())))
 
 
 def parse_host(text: str, where: str, port: int = 443) -> tuple[str, int]:

@@ -164,6 +164,7 @@ def _limits(selection: Selection) -> list[str]:
     if not selection.groups_only:
         found.append("Bytes received are those of the named hosts' addresses, whoever on this machine asked for them.")
     if selection.forwards:
+        found.append("What is refused to containers was not tried from here, but from Airlock's own processes at most.")
         found.append("Containers may ask a resolver of their engine's, which is a process of this machine.")
     return found
 

@@ -11,9 +11,9 @@ import msgspec
 
 from airlock.core.errors import WindowError
 from airlock.evidence.window import Proof, WindowRecord
+from airlock.firewall.hosts import UNNAMED
 from airlock.firewall.model import Entrance, Order
 from airlock.firewall.probe import Attempt, Trial
-from airlock.firewall.squid_log import UNNAMED
 
 MAX_HOSTS = 8  # named hosts that are tried
 MAX_ADDRESSES = 4
@@ -38,6 +38,8 @@ def prove(order: Order, record: WindowRecord, entrance: Entrance, when: str, *, 
     Raises:
         WindowError: nothing could be tried.
     """
+    if order.selection.forwards and not may_be_tried(order):
+        return []
     attempts = list(unnamed(order, record, entrance))
     if named:
         attempts += named_attempts(order, record, entrance)
@@ -46,6 +48,12 @@ def prove(order: Order, record: WindowRecord, entrance: Entrance, when: str, *, 
         Proof(when=when, attempt=attempt.words, named=attempt.named, outcome=outcome, held=held(attempt, outcome, when))
         for attempt, outcome in zip(attempts, outcomes, strict=True)
     ]
+
+
+def may_be_tried(order: Order) -> bool:
+    """Whether a process of this machine can be where packets are confined: not where they are containers' alone."""
+    selection = order.selection
+    return bool(selection.own or selection.whole or selection.users or selection.cgroups)
 
 
 def held(attempt: Attempt, outcome: str, when: str) -> bool:

@@ -28,7 +28,7 @@ import dns.rrset
 import msgspec
 
 from airlock.core.errors import AirlockError, UsageError, WindowError
-from airlock.firewall.hosts import is_private
+from airlock.firewall.hosts import UNNAMED, is_private
 
 SHORTEST = 300  # seconds that an address is let through at least
 LONGEST = 3600
@@ -135,7 +135,7 @@ class Resolver:
         question = query.question[0]
         name = question.name.to_text(omit_final_dot=True).lower()
         if name not in self._names or question.rdclass != dns.rdataclass.IN:
-            if name in self.refused or len(self.refused) < MAX_NAMES:
+            if name != UNNAMED and (name in self.refused or len(self.refused) < MAX_NAMES):
                 self.refused[name] = self.refused.get(name, 0) + 1
             response.set_rcode(dns.rcode.NXDOMAIN)  # to clients this is final: they do not wait
             return response.to_wire()

@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from airlock.evidence.window import Contact, RefusedAttempt
+from airlock.firewall.hosts import UNNAMED
 
-UNNAMED = "unnamed.airlock.invalid"
-"""What a proof asks for, and nobody else."""
 FORMAT = "%ts.%03tu %tr %Ss/%03>Hs %>st %<st %rm %ru"
 MAX_LINES = 2_000_000
 MAX_PLACES = 10_000
