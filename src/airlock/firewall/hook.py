@@ -91,7 +91,13 @@ class Hook:
         what = f"the hook {command[0]} {action}"
         try:
             environment = clean_environment(Path(self._order.root))
-            result = run(command, data=json.dumps(question).encode(), env=environment, timeout=TIMEOUT)
+            result = run(
+                command,
+                data=json.dumps(question).encode(),
+                env=environment,
+                cwd=Path(self._order.root),
+                timeout=TIMEOUT,
+            )
         except subprocess.TimeoutExpired:
             raise WindowError(f"{what} did not answer within {TIMEOUT:.0f} s") from None
         except OSError as error:
