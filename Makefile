@@ -49,12 +49,20 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 
 ## make test              lint, types, unit and integration tests, one sealed build (under 30 minutes; root)
 .PHONY: test
-test: install $(VENV)/.dev
+test: install $(VENV)/.dev $(VENV)/.window-packages
 	@scripts/test
+
+## make test-window       the firewall's windows alone, in namespaces, at full counts (root)
+.PHONY: test-window
+test-window: install $(VENV)/.dev $(VENV)/.window-packages
+	@$(VENV)/bin/python -m pytest tests/unit/firewall tests/integration/firewall -m "" -q
+
+$(VENV)/.window-packages: scripts/packages
+	@scripts/packages window && touch $@
 
 ## make test-full         everything at the stated counts, resumable; results dated in docs/results/
 .PHONY: test-full
-test-full: install $(VENV)/.dev
+test-full: install $(VENV)/.dev $(VENV)/.window-packages
 	@scripts/test --full
 
 ## make lint              ruff, mypy, import-linter

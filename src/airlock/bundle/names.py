@@ -21,6 +21,7 @@ COMMITTED = "COMMITTED.json"
 DEFINITION = "definition"
 INDEXES = "indexes"
 GIT = "git"
+WINDOWS = "evidence/windows"
 POOL = "pool"
 
 MAX_COMPONENT = 240  # bytes; ``.part`` must fit behind it within 255

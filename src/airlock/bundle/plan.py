@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -23,6 +24,7 @@ from airlock.bundle.manifest import (
     bundle_id,
     content_bytes,
 )
+from airlock.bundle.windows import Windows
 from airlock.core.canonical import canonical
 from airlock.core.digest import sha256_bytes, sha256_file
 from airlock.core.errors import DefinitionError, IntegrityError, StateError
@@ -49,6 +51,7 @@ class Plan(msgspec.Struct, frozen=True):
     artifacts: dict[str, list[str]]
     sources: dict[str, Source]
     files: tuple[FileEntry, ...]
+    windows: tuple[dict[str, Any], ...] = ()
 
     def manifest(self, serial: int, ledger_head: str) -> Manifest:
         """The manifest of this plan under that serial."""
@@ -64,7 +67,7 @@ class Plan(msgspec.Struct, frozen=True):
             content=Totals(len(self.content), sum(entry.size for entry in self.content)),
             delivery=Delivery(),
             volumes=1,
-            windows=(),
+            windows=self.windows,
             lock=self.lock,
             definition=self.definition,
             git=self.git,
@@ -92,13 +95,18 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def plan_bundle(
-    lock: Lock, definition: LoadedDefinition, indexes: Mapping[str, bytes], git: Mapping[str, Source] | None = None
+    lock: Lock,
+    definition: LoadedDefinition,
+    indexes: Mapping[str, bytes],
+    git: Mapping[str, Source] | None = None,
+    windows: Windows | None = None,
 ) -> Plan:
     """Decide what a bundle of this lock holds.
 
     Args:
         indexes: relative name → bytes, as ``lock.indexes.build_indexes`` makes them.
         git: ``<repository>.bundle`` → a git bundle.
+        windows: the firewall windows that the lock's files came through.
 
     Raises:
         StateError: the lock was made for another definition.
@@ -119,6 +127,8 @@ def plan_bundle(
     }
     for folder, things in ((names.DEFINITION, definition.files), (names.INDEXES, indexes), (names.GIT, git or {})):
         small |= {f"{folder}/{name}": thing for name, thing in things.items()}
+    windows = windows or Windows()
+    small |= windows.files
     _check(small, definition)
     entries = tuple(sorted(_entry(path, source) for path, source in small.items()))
     if len(entries) + len(content) > MAX_FILES or 200 * len(entries) > MAX_MANIFEST:
@@ -132,6 +142,7 @@ def plan_bundle(
         artifacts=artifacts,
         sources=small,
         files=entries,
+        windows=windows.summaries,
     )
 
 

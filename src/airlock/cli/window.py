@@ -18,11 +18,11 @@ from airlock.cli.common import (
     reporter,
     verb,
 )
-from airlock.cli.words import counted
+from airlock.cli.words import counted, window_lines
 from airlock.core.errors import UsageError
 from airlock.core.settings import load_factory
 from airlock.evidence.ledger import current_user
-from airlock.evidence.window import Proof, WindowRecord
+from airlock.evidence.window import Proof
 from airlock.firewall import desk
 from airlock.lock.upstreams_in_use import in_use
 
@@ -85,7 +85,7 @@ def window(
             if not reason.strip():
                 raise UsageError("closing wants a reason as well", remedy="--reason TEXT")
             closed = desk.close(place, reason=reason, requester=who)
-            lines = _record(closed) if closed else ["nothing was open; what is confined stays confined"]
+            lines = window_lines(closed) if closed else ["nothing was open; what is confined stays confined"]
             answer(as_json, {"closed": closed}, lines)
         case Action.status:
             found = desk.status(place)
@@ -105,31 +105,10 @@ def _status(found: desk.Status) -> list[str]:
     if found.open is None:
         lines.append(f"window    closed{f'; {found.closed_now}' if found.closed_now else ''}")
     else:
-        lines += _record(found.open)
+        lines += window_lines(found.open)
     lines += [f"rules     {found.rules}"] if found.rules else []
     lines += [f"left      {line}" for line in found.straightened]
     lines.append(f"records   {counted(found.records, 'window')} in {found.folder}, {found.checked}")
-    return lines
-
-
-def _record(record: WindowRecord) -> list[str]:
-    lines = [
-        f"window    {record.id}, {record.state}: {record.verb}",
-        f"why       {record.reason} (asked for by {record.requester})",
-        f"when      {record.opened} … {record.closed or record.until + ' at the latest'}",
-        *(f"host      {host.name}:{host.port}  {', '.join(host.upstreams)}".rstrip() for host in record.hosts),
-    ]
-    if record.closed_by:
-        lines.append(f"closed    by {record.closed_by}")
-    for contact in record.contacts:
-        place = f"{' or '.join(contact.hosts) or '?'} {contact.address}".strip()
-        lines.append(
-            f"contact   {place} port {contact.port}: {counted(contact.connections, 'connection')}, "
-            f"{contact.sent:,} bytes out, {contact.received:,} in"
-        )
-    lines += [f"refused   {one.to} {one.protocol} {one.port or ''} × {one.count}" for one in record.refused[:20]]
-    lines += [f"refused   the name {name}" for name in record.refused_names[:20]]
-    lines += [f"note      {note}" for note in record.notes]
     return lines
 
 

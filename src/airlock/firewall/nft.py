@@ -71,7 +71,8 @@ class Nft:
                     "packet rules can be changed by root alone", remedy="Run the same command as root (sudo)."
                 )
             raise WindowError(
-                f"nft refused the window's rules: {words}", remedy="`airlock doctor --factory` tries them."
+                f"nft refused the window's rules: {words}",
+                remedy="Does the kernel have nf_tables with sets and reject?",
             )
 
     def state(self, table: str) -> TableState | None:

@@ -76,6 +76,8 @@ PROGRAMS = (
     Program("bwrap", "bubblewrap", FACTORY, _VERSION, "0.8"),
     Program("prlimit", "util-linux", FACTORY, _VERSION),
     Program("setpriv", "util-linux", FACTORY, _VERSION),
+    Program("nft", "nftables", FACTORY, _VERSION, "1.0", use="firewall windows by nftables or squid"),
+    Program("squid", "squid", FACTORY, _VERSION, "5.0", use="firewall windows by squid"),
     Program("git", "git", FACTORY, _VERSION, use='definitions with kolla.source = "git"'),
     Program("python3", "python3-minimal", BOTH, _VERSION, "3.11"),
     Program("perl", "perl-base", SITE, _VERSION),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -17,6 +19,22 @@ from airlock.store.artifacts import DirectoryStore
 MAX_RECORD = 256 << 20  # bytes
 
 
+class WindowStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A firewall window of the factory's, as the manifest tells of it; ``backend`` is ``none`` where there was none.
+
+    Attributes:
+        held: everything that was tried to get past it was refused.
+    """
+
+    id: str = ""
+    backend: str = ""
+    verb: str = ""
+    opened: str = ""
+    closed: str = ""
+    hosts: list[str] = []
+    held: bool = False
+
+
 class BundleStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One bundle of the store; ``problem`` says why it cannot be built from, empty if it can."""
 
@@ -27,6 +45,7 @@ class BundleStatus(msgspec.Struct, frozen=True, kw_only=True):
     imported: str = ""
     size: int = 0
     complete: bool = False
+    windows: list[WindowStatus] = []
     problem: str = ""
 
 
@@ -117,8 +136,16 @@ def _bundle(store: DirectoryStore, ident: str, committed: bool, check: Reporter 
         imported=bundle.commit.imported,
         size=manifest.content.size,
         complete=not lost,
+        windows=_windows(manifest.windows),
         problem=f"the store has lost {', '.join(lost[:3])}{more}; import it again" if lost else "",
     )
+
+
+def _windows(told: Sequence[Mapping[str, Any]]) -> list[WindowStatus]:
+    try:
+        return [msgspec.convert(one, WindowStatus) for one in told]
+    except msgspec.ValidationError:  # of a newer factory: the records say it
+        return []
 
 
 def _has(path: Path, size: int) -> bool:
