@@ -97,6 +97,8 @@ class Lab:
 
     def start(self) -> None:
         (self.world / "www").mkdir(parents=True)
+        for parent in (self.root, self.root.parent):  # squid's user has to get to a factory
+            parent.chmod(0o755)
         self.zone(ZONE)
         for name in (self.here, self.out, self.box):
             ip("netns", "add", name)

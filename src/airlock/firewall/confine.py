@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from airlock.core.errors import ToolError, WindowError
+from airlock.core.process import find_tool
 from airlock.firewall.model import Entrance
 from airlock.firewall.selection import NETNS_DIRECTORY, cgroup_root
 
@@ -17,6 +18,32 @@ _CLONE_NEWNS, _CLONE_NEWNET = 0x00020000, 0x40000000
 _MS_BIND, _MS_REC, _MS_SLAVE = 4096, 16384, 1 << 19
 _NSSWITCH = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n"
 T = TypeVar("T")
+
+
+class Outside:
+    """Where this process was before it entered: whoever keeps a further window has to start from there."""
+
+    def __init__(self) -> None:
+        self._spaces = {name: os.open(f"/proc/self/ns/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in ("net", "mnt")}
+        self._environment = dict(os.environ)
+        unified = [line for line in Path("/proc/self/cgroup").read_text().splitlines() if line.startswith("0::")]
+        root = cgroup_root()
+        self._group = root / unified[0][3:].strip("/") / "cgroup.procs" if unified and root else None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of then."""
+        return dict(self._environment)
+
+    def words(self) -> list[str]:
+        """Words before a command that start it there, as far as this user may go."""
+        if os.geteuid() != 0:
+            return []
+        places = {name: f"/proc/{os.getpid()}/fd/{handle}" for name, handle in self._spaces.items()}
+        nsenter = [find_tool("nsenter", "util-linux"), f"--net={places['net']}", f"--mount={places['mnt']}", "--"]
+        if self._group is None:
+            return nsenter
+        return ["/bin/sh", "-c", 'echo $$ > "$1" && shift && exec "$@"', "sh", str(self._group), *nsenter]
 
 
 def enter(entrance: Entrance, folder: Path) -> None:

@@ -68,7 +68,8 @@ def wanted(addresses: Mapping[str, str], settings: FactoryFile) -> Wanted:
         where = f"the upstream {name}"
         theirs = urlsplit(address)
         named.add(((theirs.hostname or "").rstrip("."), theirs.port or _PORTS.get(theirs.scheme, 443)))
-        url = urlsplit(_through_proxy(address))
+        # squid goes through the machine's own proxy itself, and what is named are the upstreams.
+        url = theirs if settings.window.backend == "squid" else urlsplit(_through_proxy(address))
         if url.netloc != theirs.netloc:
             notes.append(f"{where} is reached through the proxy {url.hostname}:{url.port}, which decides about names")
         port = url.port or _PORTS.get(url.scheme, 443)

@@ -27,6 +27,7 @@ from airlock.evidence import ledger
 from airlock.evidence.ledger import current_user, utc_now
 from airlock.evidence.window import WindowRecord, read_window, read_windows
 from airlock.firewall.backends import make_backend
+from airlock.firewall.confine import Outside
 from airlock.firewall.hosts import Wanted
 from airlock.firewall.keeper import CLOSE, ENTRANCE, LOCK, Told
 from airlock.firewall.model import Entrance, Order
@@ -148,8 +149,11 @@ def table_name(factory: Factory) -> str:
     return f"airlock-{sha256_bytes(str(factory.root).encode())[:8]}"
 
 
-def open_window(factory: Factory, order: Order) -> Opened:
+def open_window(factory: Factory, order: Order, outside: Outside | None = None) -> Opened:
     """Open one and wait until it is.
+
+    Args:
+        outside: where this process was before it entered an earlier one.
 
     Raises:
         StateError: one is open already.
@@ -163,8 +167,9 @@ def open_window(factory: Factory, order: Order) -> Opened:
     order.folder.mkdir(parents=True, exist_ok=True)
     with (order.folder / "keeper.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "airlock.firewall.keeper"],
+            [*(outside.words() if outside else []), sys.executable, "-P", "-m", "airlock.firewall.keeper"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd="/", start_new_session=True,
+            env=outside.environment if outside else None,
         )  # fmt: skip
     assert process.stdin is not None
     assert process.stdout is not None

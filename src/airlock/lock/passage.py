@@ -20,7 +20,7 @@ from airlock.evidence.ledger import current_user, utc_now
 from airlock.evidence.window import WindowRecord
 from airlock.fetch.named import Named, through
 from airlock.firewall import none
-from airlock.firewall.confine import enter
+from airlock.firewall.confine import Outside, enter
 from airlock.firewall.hosts import Wanted, wanted
 from airlock.firewall.selection import may_confine
 from airlock.firewall.window import Opened, make_order, open_window, share
@@ -53,6 +53,7 @@ class Passage:
         self._opened: Opened | None = None
         self._places: frozenset[tuple[str, int]] = frozenset()
         self._inside = False
+        self._outside: Outside | None = None
         self._without: WindowRecord | None = None
 
     def __enter__(self) -> Passage:
@@ -139,7 +140,7 @@ class Passage:
                 )
             names = ", ".join(f"{host.name}:{host.port}" for host in asked.hosts)
             self._reporter.say(f"window: {settings.backend} opens {names} for at most {minutes:g} minutes")
-            shared = open_window(self.factory, order)
+            shared = open_window(self.factory, order, self._outside)
         else:
             self._reporter.say(f"window: {shared.record.id} is open, until {shared.record.until}")
         self._opened, self._places = shared, asked.places
@@ -147,6 +148,7 @@ class Passage:
         if self._inside:
             os.environ.update(shared.entrance.environment)
             return
+        self._outside = Outside()
         enter(shared.entrance, self.factory.state / "window")
         self._inside = True
 
