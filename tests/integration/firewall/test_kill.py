@@ -66,10 +66,13 @@ def killed(here: Factory, seed: int, seconds: float) -> bool:
             time.sleep(0.02)
         time.sleep(chance.uniform(0.0, seconds + 0.5))
     was_open = opens(here)
-    kill(here, process, whom)
-    if whom == "command":  # its keeper is alive, and closes at once, whatever it was at
-        settle(here)
+    met = kill(here, process, whom)
     at = time.monotonic()
+    if whom != "all":  # who is left goes on to its own end: the command stops, the keeper closes at once
+        process.wait(60)
+        settle(here)
+    if whom == "command" or not met:
+        at = time.monotonic()
     # The stated time is the most that can be left, wherever it was met.
     while opens(here):
         left = at + seconds + 0.4 - time.monotonic()
@@ -96,7 +99,8 @@ def settle(here: Factory) -> None:
         time.sleep(0.05)
 
 
-def kill(here: Factory, process: subprocess.Popen[str], whom: str) -> None:
+def kill(here: Factory, process: subprocess.Popen[str], whom: str) -> bool:
+    """Whether there was anybody to kill yet."""
     pids = {"command": [process.pid], "keeper": processes(here, "keeper")}.get(whom)
     if pids is None:
         pids = [*processes(here, "keeper"), *processes(here, "squid")]
@@ -105,6 +109,7 @@ def kill(here: Factory, process: subprocess.Popen[str], whom: str) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    return bool(pids)
 
 
 def processes(here: Factory, what: str) -> list[int]:
