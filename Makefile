@@ -47,9 +47,16 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 	@$(CLEAN_ENV) $(VENV)/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
+## make boxes             what real servers are made of (Nexus, Gerrit, a registry): into .cache/boxes, once
+.PHONY: boxes
+boxes: install .cache/boxes/.made
+
+.cache/boxes/.made: scripts/packages requirements/boxes.txt boxes/maven.toml
+	@scripts/packages boxes && $(VENV)/bin/python -m boxes fetch && touch $@
+
 ## make test              lint, types, unit and integration tests, one sealed build (under 30 minutes; root)
 .PHONY: test
-test: install $(VENV)/.dev $(VENV)/.window-packages
+test: install boxes $(VENV)/.dev $(VENV)/.window-packages
 	@scripts/test
 
 ## make test-window       the firewall's windows alone, in namespaces, at full counts (root)
@@ -62,14 +69,14 @@ $(VENV)/.window-packages: scripts/packages
 
 ## make test-full         everything at the stated counts, resumable; results dated in docs/results/
 .PHONY: test-full
-test-full: install $(VENV)/.dev $(VENV)/.window-packages
+test-full: install boxes $(VENV)/.dev $(VENV)/.window-packages
 	@scripts/test --full
 
 ## make lint              ruff, mypy, import-linter
 .PHONY: lint
 lint: install $(VENV)/.dev
-	$(VENV)/bin/ruff format --check src tests
-	$(VENV)/bin/ruff check src tests
+	$(VENV)/bin/ruff format --check src tests boxes
+	$(VENV)/bin/ruff check src tests boxes
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 

@@ -134,6 +134,12 @@ class Registry:
         ).close()
 
 
+def htpasswd(user: str, password: str) -> str:
+    """A line of the file that a registry compares logins with (bcrypt, by libcrypt)."""
+    perl = ["perl", "-e", "print $ARGV[0], ':', crypt($ARGV[1], '$2y$05$abcdefghijklmnopqrstuu')", user, password]
+    return subprocess.run(perl, capture_output=True, text=True, check=True).stdout + "\n"
+
+
 @contextlib.contextmanager
 def registry(folder: Path, login: Path | None = None) -> Iterator[Registry]:
     """A registry with its storage below ``folder``; ``login`` is an htpasswd file it asks for."""

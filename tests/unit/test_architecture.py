@@ -51,7 +51,7 @@ def test_an_import_upwards_would_be_found(tmp_path):
 def verbs() -> dict[str, Any]:
     import typer.main
 
-    app = import_module("airlock.cli.main").app
+    app = import_module("airlock.cli.main").make_app()
     return dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
 
@@ -147,7 +147,8 @@ def test_every_link_in_the_documentation_leads_to_a_file():
 def test_every_page_that_a_message_or_comment_sends_people_to_exists():
     sent = {
         (path.relative_to(ROOT).as_posix(), page)
-        for path in (ROOT / "src").rglob("*.py")
+        for folder in ("src", "boxes")
+        for path in (ROOT / folder).rglob("*.py")
         for page in re.findall(r"\b(?:docs|examples)/[\w/.-]+\.(?:md|toml)\b", path.read_text("utf-8"))
     }
     assert sent
@@ -205,7 +206,7 @@ def test_every_module_and_folder_that_the_documentation_names_exists():
     missing = []
     for page in pages():
         text = page.read_text("utf-8")
-        for name in re.findall(r"`((?:src|tests|scripts|examples)/[\w/.-]+)`", text):
+        for name in re.findall(r"`((?:src|boxes|tests|scripts|examples)/[\w/.-]*)`", text):
             missing += [] if (ROOT / name).exists() else [(page.name, name)]
         for dotted in re.findall(r"`(airlock(?:\.[a-z_]+)+)`", text):
             place = ROOT / "src" / dotted.replace(".", "/")
@@ -213,4 +214,6 @@ def test_every_module_and_folder_that_the_documentation_names_exists():
                 (".lock", ".internal")
             ):
                 missing.append((page.name, dotted))
+        for dotted in re.findall(r"`(boxes(?:\.[a-z_]+)+)`", text):
+            missing += [] if (ROOT / dotted.replace(".", "/")).with_suffix(".py").is_file() else [(page.name, dotted)]
     assert not missing

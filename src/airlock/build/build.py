@@ -19,10 +19,10 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from airlock.build.base_image import base_content, base_want, provide_base
-from airlock.build.image_facts import image_facts, run_check
+from airlock.build.image_facts import run_check
 from airlock.build.mirror import BundleMirror
 from airlock.build.prepare import Prepared, content_of, image_wheels, prepare
-from airlock.build.publish import destination, require_registry
+from airlock.build.publish import Publisher
 from airlock.build.record_parts import network_part, served_part
 from airlock.build.timestamps import image_times
 from airlock.build.wheel_cache import CachedWheel, WheelCache
@@ -35,7 +35,8 @@ from airlock.core.process import last_lines
 from airlock.core.progress import Reporter
 from airlock.core.settings import Site
 from airlock.core.space import FULL
-from airlock.engine.registry import publish
+from airlock.engine.destination import require_registry
+from airlock.engine.skopeo import site_access
 from airlock.evidence import ledger
 from airlock.evidence.record import (
     FORMAT,
@@ -49,7 +50,6 @@ from airlock.evidence.record import (
     UsedWheel,
     write_record,
 )
-from airlock.kolla.overrides import NAMESPACE, TAG
 from airlock.kolla.run_build import BuildOutcome, Event, Finished, Started, run_build
 from airlock.room.namespace import require_root
 from airlock.room.report import CANNOT_PROVE
@@ -249,8 +249,13 @@ class _Build:
                     checks[name] = [await run_check(room.engine, tree.by_name[name].reference, name, command)]
                     said = checks[name][0].output.splitlines()
                     reporter.say(f"{name}: `{' '.join(command)}` → {said[-1] if said else 'succeeds'}")
-        with finding.stage("publish"):
-            await self._publish(room, prepared, outcome, times, checks, base)
+        with finding.stage("publish"), site_access(self._site) as access:
+            publisher = Publisher(room, self._site, self._bundle, self._build_id, access, work / "skopeo")
+            # Kolla has put archives into the proved folders since, so the lock tells their digests.
+            await publisher.run(
+                tree, finding.images, times=times, base=base, checks=checks,
+                seconds={image.name: image.seconds for image in outcome.images}, reporter=reporter,
+            )  # fmt: skip
 
     async def _empty(self, room: SealedRoom) -> None:
         """Images of earlier builds go: a layer taken from one would have other inputs under the same words."""
@@ -301,44 +306,6 @@ class _Build:
             )
             for wheel in wheels
         ]
-
-    async def _publish(
-        self,
-        room: SealedRoom,
-        prepared: Prepared,
-        outcome: BuildOutcome,
-        times: dict[str, int],
-        checks: dict[str, list[Check]],
-        base: str,
-    ) -> None:
-        tree = prepared.trees[self._arch]
-        seconds = {image.name: image.seconds for image in outcome.images}
-        # Proved before the build. Kolla has put archives into the folders since.
-        locked = {image.name: image.sealed for image in self._bundle.lock.images if image.arch == self._arch}
-        with self._reporter.task("publishing", len(tree.images), unit="items") as task:
-            for image in tree.images:
-                room.image = ""
-                place = destination(self._site, image.name, self._bundle.id)
-                name = f"localhost/{NAMESPACE}/{image.name}:{TAG}"
-                facts = await image_facts(room.engine, name)
-                digest = await publish(room.engine.paths, name, place.transport, verify_tls=place.verify_tls)
-                self._finding.images.append(
-                    BuiltImage(
-                        name=image.name,
-                        digest=digest,
-                        id=facts.id,
-                        reference=place.reference,
-                        parent=image.parent or f"sha256:{base}",
-                        timestamp=times[image.name],
-                        sealed=locked[image.name],
-                        diff_ids=facts.diff_ids,
-                        packages=facts.packages,
-                        seconds=seconds[image.name],
-                        log=f"logs/{image.name}.log",
-                        checks=checks.get(image.name, []),
-                    )
-                )
-                task.advance(1)
 
     def _look_back(self, room: SealedRoom) -> None:
         report = room.report()

@@ -43,4 +43,8 @@ def import_(
         f"manifest  {result.manifest}"
         + (" (as expected)" if result.expected else " (not compared with a transfer paper)"),
     ]
+    lines += [
+        f"base      {image.reference} {image.digest}, {'sent' if image.sent else 'there already'}"
+        for image in result.base_images
+    ]
     answer(as_json, result, lines)

@@ -75,7 +75,8 @@ class FileWriter:
 
     def __enter__(self) -> FileWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = self.part.open("wb")
+        # What only its owner may read is so from its first byte.
+        self._stream = open(self.part, "wb", opener=lambda path, flags: os.open(path, flags, 0o600))
         return self
 
     def write(self, data: bytes | memoryview) -> None:

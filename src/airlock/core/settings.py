@@ -143,28 +143,31 @@ class ArtifactsTable(_Table, frozen=True):
 
 
 class ImagesTable(_Table, frozen=True):
-    """The Images registry: exactly one of the two.
+    """The Images registry: exactly one of ``registry`` and ``oci``.
 
     Attributes:
         registry: ``http://host:port`` or ``https://host:port`` of a Registry v2.
         oci: an OCI layout folder, relative to site.toml.
         namespace: repository prefix of published images.
+        base_namespace: repository prefix of base images that a bundle brings.
+        user, password_file: login of the registry; the file is relative to site.toml. Empty where it asks for none.
     """
 
     registry: str = ""
     oci: str = ""
     namespace: str = "kolla"
+    base_namespace: str = "base"
+    user: str = ""
+    password_file: str = ""
 
 
 class BuildTable(_Table, frozen=True):
-    """How the site builds.
+    """How the site imports and builds.
 
     Attributes:
-        threads: images kolla-build builds at a time.
         require_expect: refuse an import without ``--expect DIGEST``.
     """
 
-    threads: int = 2
     require_expect: bool = False
 
 
@@ -239,4 +242,6 @@ def load_site(path: Path) -> Site:
     settings = parse_toml(path.read_bytes(), SiteFile, str(path), UsageError)
     if bool(settings.images.registry) == bool(settings.images.oci):
         raise UsageError(f"{path}: [images] wants exactly one of registry and oci")
+    if bool(settings.images.user) != bool(settings.images.password_file):
+        raise UsageError(f"{path}: [images] wants user and password_file together, or neither")
     return Site(path.parent.absolute(), settings)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from airlock.core.canonical import canonical
 from airlock.core.digest import sha256_bytes
 from airlock.core.errors import DefinitionError, IntegrityError
-from airlock.core.paths import rooted, safe_component
+from airlock.core.paths import rooted
 from airlock.core.toml import parse_toml
 from airlock.definition.model import Definition, LoadedDefinition
 
 MAX_FILE = 16 << 20  # bytes; upper-constraints is 20 kB
+# An image's tag (OCI distribution-spec 1.0) has 128 characters, and holds the serial and a build's time besides.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 
 
 def load_definition(path: Path) -> LoadedDefinition:
@@ -53,10 +56,11 @@ def _read(path: Path, what: str) -> bytes:
 
 
 def _check(definition: Definition, path: Path) -> None:
-    try:
-        safe_component(definition.name)
-    except IntegrityError:
-        raise DefinitionError(f"{path}: name {definition.name!r} cannot name a bundle folder") from None
+    if not _NAME.fullmatch(definition.name):
+        raise DefinitionError(
+            f"{path}: name {definition.name!r} cannot name a bundle folder and the tag of an image",
+            remedy="Letters, digits, `_`, `.` and `-`, at most 80 of them, the first neither `.` nor `-`.",
+        )
     if not definition.images:
         raise DefinitionError(f"{path}: images is empty", remedy='Name at least one image, e.g. images = ["keystone"].')
     if not definition.base.architectures:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import os
 import re
 import shutil
@@ -14,10 +12,11 @@ from urllib.parse import unquote, urlsplit
 
 from airlock.core.digest import sha256_file
 from airlock.core.errors import AirlockError, GoneError, IntegrityError, UpstreamError
-from airlock.core.files import require_space, sync_filesystem, write_file
-from airlock.core.process import clean_environment, find_tool, last_lines, run
+from airlock.core.files import require_space, sync_filesystem
+from airlock.core.process import find_tool, last_lines, run
 from airlock.core.settings import FetchTable
 from airlock.engine.image_manifest import MAX_DOCUMENT, Blob, ImageFiles, Reference, image_files
+from airlock.engine.skopeo import own_environment, write_authfile
 from airlock.store.pool import Pool
 
 _RETRIES = 3  # at most: skopeo doubles the pause each time
@@ -101,14 +100,10 @@ class _Registry:
         self._retries = min(settings.retries, _RETRIES)
         self._skopeo = find_tool("skopeo", "skopeo")
         folder.mkdir(parents=True, exist_ok=True)
-        # The settings alone say where images come from: mirrors that the machine's registries.conf names do not count.
-        write_file(folder / "registries.conf", b"unqualified-search-registries = []\n", durable=False)
-        self._environment = _environment(folder)
+        self._environment = own_environment(folder) | _logins()
         self._login: list[str] = []
         if parts.username:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            entry = {"auths": {host: {"auth": base64.b64encode(pair.encode()).decode()}}}
-            write_file(folder / "auth.json", json.dumps(entry).encode(), durable=False, mode=0o600)
+            write_authfile(folder / "auth.json", host, unquote(parts.username), unquote(parts.password or ""))
             self._login = [f"--authfile={folder / 'auth.json'}"]
 
     def close(self) -> None:
@@ -188,10 +183,6 @@ def _adopt(pool: Pool, blob: Blob, path: Path, reference: Reference) -> None:
     path.replace(target)
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    """The network as configured, and where skopeo looks for logins (containers-auth.json(5))."""
-    logins = {key: os.environ[key] for key in ("REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "HOME") if key in os.environ}
-    return clean_environment(network=True) | logins | {
-        "CONTAINERS_REGISTRIES_CONF": str(folder / "registries.conf"),
-        "TMPDIR": str(folder),
-    }  # fmt: skip
+def _logins() -> dict[str, str]:
+    """Where skopeo looks for logins (containers-auth.json(5))."""
+    return {key: os.environ[key] for key in ("REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "HOME") if key in os.environ}

@@ -1,9 +1,8 @@
-"""Images in and out of an engine's storage by skopeo: a root file system becomes an image, an image is published."""
+"""Images into an engine's storage by skopeo: of a root file system, or of the files of a registry's image."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
@@ -13,11 +12,12 @@ from typing import Any
 
 from airlock.core.canonical import canonical
 from airlock.core.digest import CHUNK
-from airlock.core.errors import IntegrityError, ToolError, UpstreamError
+from airlock.core.errors import IntegrityError, ToolError
 from airlock.core.files import FileWriter, write_file
-from airlock.core.process import find_tool, last_lines, run
+from airlock.core.process import find_tool, last_lines
+from airlock.engine.image_folder import file_of, lay_out
 from airlock.engine.image_manifest import Reference, image_files
-from airlock.engine.podman import EnginePaths, Podman
+from airlock.engine.podman import Podman
 
 _LAYOUT = "application/vnd.oci.image"
 
@@ -51,7 +51,7 @@ async def import_tar(
     layout = engine.paths.temporary / f"import-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
     try:
         config = await asyncio.to_thread(
-            _write_layout, layout, tar, architecture, timestamp, environment or {}, list(command)
+            write_layout, layout, tar, architecture, timestamp, environment or {}, list(command)
         )
         result = await engine.tool(
             find_tool("skopeo", "skopeo"), "copy", "--quiet", f"oci:{layout}:image", engine.paths.storage(name)
@@ -85,18 +85,12 @@ async def import_files(
     """
 
     def read(sha256: str, manifest: str) -> bytes:
-        return _file(files, reference, sha256).read_bytes()
+        return file_of(files, reference, sha256).read_bytes()
 
     image = await asyncio.to_thread(image_files, reference, architecture, read)
     folder = engine.paths.temporary / f"image-{image.config.sha256[:16]}"
     try:
-        folder.mkdir()
-        # skopeo's own format (containers-transports(5), dir:), since an OCI layout cannot hold Docker's manifests.
-        write_file(folder / "version", b"Directory Transport Version: 1.1\n", durable=False)
-        (folder / "manifest.json").symlink_to(files[image.manifest.sha256].absolute())
-        for blob in (image.config, *image.layers):
-            with contextlib.suppress(FileExistsError):  # two layers may be the same
-                (folder / blob.sha256).symlink_to(_file(files, reference, blob.sha256).absolute())
+        lay_out(folder, image, lambda sha256: file_of(files, reference, sha256))
         result = await engine.tool(
             find_tool("skopeo", "skopeo"), "copy", "--quiet", f"dir:{folder}", engine.paths.storage(name)
         )
@@ -114,17 +108,14 @@ async def import_files(
     return found
 
 
-def _file(files: Mapping[str, Path], reference: Reference, sha256: str) -> Path:
-    if sha256 not in files or not files[sha256].is_file():
-        raise IntegrityError(
-            f"{reference}: sha256:{sha256} is not among the bundle's files", remedy="Import the bundle again."
-        )
-    return files[sha256]
-
-
-def _write_layout(
+def write_layout(
     layout: Path, tar: Path, architecture: str, timestamp: int, environment: Mapping[str, str], command: list[str]
 ) -> str:
+    """An OCI layout (image-spec 1.0) of one image of one layer, tagged ``image``; for the arguments see ``import_tar``.
+
+    Returns:
+        The sha256 of its configuration, in hexadecimal.
+    """
     blobs = layout / "blobs" / "sha256"
     blobs.mkdir(parents=True)
     with tar.open("rb") as source, FileWriter(blobs / "layer", durable=False) as writer:
@@ -173,53 +164,3 @@ def _write_layout(
     write_file(layout / "index.json", canonical({"schemaVersion": 2, "manifests": [entry]}), durable=False)
     write_file(layout / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}', durable=False)
     return str(config["digest"]).removeprefix("sha256:")
-
-
-async def publish(
-    paths: EnginePaths, name: str, destination: str, *, verify_tls: bool = True, authfile: Path | None = None
-) -> str:
-    """Copy image ``name`` out of the engine's storage and read it back.
-
-    Skopeo runs outside the room, with the host's network, in a mount namespace of its own.
-
-    Args:
-        destination: ``docker://host:port/name:tag`` or ``oci:DIRECTORY:tag``.
-        verify_tls: whether the registry must have a valid certificate.
-        authfile: containers-auth.json(5) with the registry's credentials.
-
-    Returns:
-        The published manifest's digest, ``sha256:…``.
-
-    Raises:
-        UpstreamError: the registry refused or cannot be reached.
-        IntegrityError: what was read back is not what was sent.
-    """
-    policy = paths.configuration / "policy.json"
-    skopeo = ["unshare", "--mount", "--", find_tool("skopeo", "skopeo"), f"--policy={policy}"]
-    tls = "true" if verify_tls else "false"
-    secret = ["--authfile", str(authfile)] if authfile else []
-    digest_file = paths.temporary / f"{hashlib.sha256(destination.encode()).hexdigest()[:16]}.digest"
-    arguments = ["copy", "--quiet", *secret, f"--dest-tls-verify={tls}", f"--digestfile={digest_file}"]
-    if destination.startswith("oci:"):
-        # Compressed, a layer that the layout has already would be compressed again to see that it is the same.
-        arguments += ["--dest-oci-accept-uncompressed-layers"]
-    else:
-        # Level 1 takes half the time of the default and a tenth more room; the layers inside are the same.
-        arguments += ["--dest-compress-level=1"]
-    copied = await asyncio.to_thread(
-        run, [*skopeo, *arguments, paths.storage(name), destination], env=paths.environment
-    )
-    if copied.returncode != 0:
-        raise UpstreamError(
-            f"image {name} could not be published to {destination}: {last_lines(copied, 3)}",
-            remedy="See to the registry (is it up, may this site write to it?), then build again.",
-        )
-    sent = digest_file.read_text("ascii").strip()
-    digest_file.unlink()
-    read = await asyncio.to_thread(
-        run, [*skopeo, "inspect", "--raw", *secret, f"--tls-verify={tls}", destination], env=paths.environment
-    )
-    found = f"sha256:{hashlib.sha256(read.stdout).hexdigest()}"
-    if read.returncode != 0 or found != sent:
-        raise IntegrityError(f"{destination} was sent as {sent}, but reads back as {found} {last_lines(read, 2)}")
-    return sent

@@ -69,7 +69,8 @@ class BuiltImage(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         digest: of the manifest as it lies in the registry (read back), ``sha256:…``.
         id: the image's configuration digest in the engine.
-        reference: where it was published, tag included.
+        reference: where it was published, tag included: the bundle's, which a later build of it moves.
+        staging: the same under the build's own tag, which no other build has.
         parent: name of the parent image; the base image's digest for a root.
         timestamp: seconds since the epoch that its layers bear.
         sealed: digest of the rendered folder it was built from (the lock's).
@@ -91,6 +92,7 @@ class BuiltImage(msgspec.Struct, frozen=True, kw_only=True):
     log: str
     checks: list[Check] = []
     cached_from: str = ""
+    staging: str = ""
 
 
 class UsedWheel(msgspec.Struct, frozen=True, kw_only=True):

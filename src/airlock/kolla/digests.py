@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def normalise_dockerfile(data: bytes) -> bytes:
 
     Nothing else is touched: white space may matter in a here-document or behind a backslash.
     """
-    return data.replace(b"\r\n", b"\n").rstrip(b"\n") + b"\n"
+    return re.sub(rb"\r+\n", b"\n", data).rstrip(b"\r\n") + b"\n"
 
 
 def dockerfile_digest(data: bytes) -> str:

@@ -16,9 +16,11 @@ from airlock.core.files import exclusive
 from airlock.core.progress import Reporter
 from airlock.core.settings import Site
 from airlock.evidence import ledger
+from airlock.site.base_images import BaseImage, push_base_images
 from airlock.store.artifacts import ArtifactStore, DirectoryStore
 
 VERB = "import"
+IMAGES = "import-base-images"
 BLOCK = 4096
 BATCH = 1 << 30  # bytes between two syncs
 
@@ -32,6 +34,7 @@ class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
         copied, copied_size: files and bytes that were written.
         held: files that the store held already, whole.
         already: the bundle had been imported; ``copied`` > 0 then means that it was mended.
+        base_images: what the registry has of the bundle's base images by now.
     """
 
     id: str
@@ -44,6 +47,7 @@ class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
     copied_size: int
     held: int
     already: bool
+    base_images: tuple[BaseImage, ...] = ()
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -60,7 +64,8 @@ def import_bundle(
 ) -> ImportResult:
     """Import the bundle in ``folder`` into the site's directory store.
 
-    Whatever happens on the way, bundles that were imported before stay usable; the same command again finishes it.
+    Whatever happens on the way, bundles that were imported before stay usable; the same command again finishes it. Base
+    images go into the registry last: the bundle counts by then.
 
     Args:
         expect: the sha256 of MANIFEST.json that the transfer paper names; None is recorded as a waiver.
@@ -72,6 +77,7 @@ def import_bundle(
             expected, and for a store that does not give back what it was given.
         StateError: an older serial; an id used before for something else; another import is running.
         SpaceError: the store has no room.
+        UpstreamError: the registry does not take a base image.
     """
     wanted = _expected(expect, site)
     verified = verify_bundle(folder, reporter)
@@ -101,7 +107,12 @@ def import_bundle(
         )
         if commit is None or copied:
             _commit(store, site, verified, result, commit, allow_older)
-    return result
+        base_images = push_base_images(verified, site, reporter)
+        if any(image.sent for image in base_images):
+            ledger.append(
+                site.ledger, IMAGES, {"id": result.id, "images": [msgspec.to_builtins(image) for image in base_images]}
+            )
+    return msgspec.structs.replace(result, base_images=tuple(base_images))
 
 
 def _expected(expect: str | None, site: Site) -> str:
@@ -226,7 +237,7 @@ def _commit(
         "factory_ledger_head": manifest.ledger_head,
         "source": str(verified.folder),
     }
-    for key in ("already", "expected"):
+    for key in ("already", "expected", "base_images"):
         del facts[key]
     entry = ledger.append(site.ledger, VERB, facts)
     if before is not None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.image_registry import Image, Registry, registry, tar
+from tests.image_registry import Image, Registry, htpasswd, registry, tar
 
 from airlock.core.errors import AirlockError, GoneError, IntegrityError, UpstreamError
 from airlock.core.settings import FetchTable
@@ -126,9 +126,7 @@ def test_a_registry_that_wants_a_login_gets_it_from_a_file(tmp_path, pool, monke
     image = Image([noise(1)])
     with registry(tmp_path) as open_to_all:
         asked = reference(open_to_all.push("library/debian", [image]))
-    perl = ["perl", "-e", "print 'user:', crypt('s3cret', '$2y$05$abcdefghijklmnopqrstuu')"]
-    hashed = subprocess.run(perl, capture_output=True, text=True, check=True).stdout
-    (tmp_path / "htpasswd").write_text(hashed + "\n")
+    (tmp_path / "htpasswd").write_text(htpasswd("user", "s3cret"))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     with registry(tmp_path, tmp_path / "htpasswd") as guarded:

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from airlock.core.errors import UpstreamError
-from airlock.engine.registry import import_tar, publish
+from airlock.engine.push import publish
+from airlock.engine.registry import import_tar
+from airlock.engine.skopeo import Access
 
 APT = """FROM {image}
 RUN rm -f /etc/apt/sources.list.d/* /etc/apt/sources.list \\
@@ -116,8 +118,8 @@ async def test_a_published_image_has_the_digest_that_is_read_back(open_room, tmp
             await import_tar(room.engine, tar, "localhost/test/tiny:1", architecture="amd64", timestamp=1)
             paths = room.engine.paths
             target = f"docker://{host}/test/tiny:1"
-            digest = await publish(paths, "localhost/test/tiny:1", target, verify_tls=False)
-            layout = await publish(paths, "localhost/test/tiny:1", f"oci:{tmp_path}/oci:tiny")
+            digest = await publish(paths, "localhost/test/tiny:1", target, Access(verify_tls=False))
+            layout = await publish(paths, "localhost/test/tiny:1", f"oci:{tmp_path}/oci:tiny", Access())
         command = ["skopeo", "inspect", "--tls-verify=false", "--format={{.Digest}}", target]
         shown = subprocess.run(command, capture_output=True, check=True).stdout.decode().strip()
     assert digest == shown
@@ -128,4 +130,6 @@ async def test_a_published_image_has_the_digest_that_is_read_back(open_room, tmp
 async def test_a_registry_that_is_down_is_named(open_room, tmp_path):
     async with open_room() as room:
         with pytest.raises(UpstreamError, match=r"127\.0\.0\.1:1"):
-            await publish(room.engine.paths, "localhost/test/base:1", "docker://127.0.0.1:1/x:1", verify_tls=False)
+            await publish(
+                room.engine.paths, "localhost/test/base:1", "docker://127.0.0.1:1/x:1", Access(verify_tls=False)
+            )

@@ -10,7 +10,7 @@ import pytest
 import typer
 from tests.integration.faults.airlock_runs import ROOT
 
-from airlock.cli.main import app
+from airlock.cli.main import make_app
 
 COMMAND = re.compile(r"\bairlock (?P<verb>[a-z]+)(?P<rest>(?: [^`\n|]*)?)[`\n|]")
 PLACES = [
@@ -28,7 +28,7 @@ def named(path: Path) -> Iterator[tuple[str, list[str]]]:
 
 @pytest.mark.parametrize("path", PLACES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_command_that_people_are_told_to_type_exists(path: Path) -> None:
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(make_app())
     commands = group.commands  # type: ignore[attr-defined]
     for verb, options in named(path):
         if verb not in commands:
