@@ -17,9 +17,9 @@ from collections.abc import Iterable
 
 import msgspec
 
+from airlock.core.digest import sha256_bytes
 from airlock.firewall.selection import Selection
 
-MARK = "0x41574c4b"  # on packets between sockets of this machine alone
 MARKER = "airlock_window"  # a chain that does nothing: the table is ours
 SIZE = 16384  # destinations that are told apart
 _PORTS = "{ tcp, udp, udplite, sctp, dccp }"
@@ -44,6 +44,11 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     resolver: int = 0
     local: frozenset[int] = frozenset()
     keeper: str = ""
+
+    @property
+    def mark(self) -> str:
+        """On packets between sockets of this machine: this table's own, or another factory's would judge them, too."""
+        return f"0x41{sha256_bytes(self.table.encode())[:6]}"
 
     def text(self) -> str:
         """The whole table, in place of one of that name, in one transaction; closed."""
@@ -133,7 +138,7 @@ def _output(rules: Rules) -> list[str]:
     # A question for a name server that was turned to the resolver is on its way to loopback, by another interface yet.
     names = [f"{ip} daddr {at} th dport {rules.resolver} accept" for ip, at in _LOOPBACK] if rules.resolver else []
     if selection.levels:
-        parts.append(_chain("group", [*names, f"oif lo meta mark set {MARK} accept", "goto confined"]))
+        parts.append(_chain("group", [*names, f"oif lo meta mark set {rules.mark} accept", "goto confined"]))
         jumps += [f'socket cgroupv2 level {level} "{path}" goto group' for level, path in selection.levels]
     if selection.users:
         # Who receives on loopback cannot be told of a user's packets: they pass, but for questions of names.
@@ -159,7 +164,7 @@ def _input(rules: Rules) -> list[str]:
         # A handshake's later packets find no whole socket; without its first one they lead nowhere.
         inward += ["tcp flags & (fin | syn | rst | ack) != syn accept", "goto refuse"]
         parts.append(_chain("inward", inward))
-        lines.append(f"iif lo meta mark {MARK} goto inward")
+        lines.append(f"iif lo meta mark {rules.mark} goto inward")
     for v, (ip, _, _) in _V.items():
         lines.append(
             f"iif != lo {ip} saddr . th sport @open{v} update @received{v} {{ {ip} saddr . th sport counter }}"

@@ -40,7 +40,7 @@ def run(factory, count: int, backend: str) -> None:
         here.locked({"long.tar": body(11, 8 << 20)}, folder="slow/")
     with ThreadPoolExecutor(AT_ONCE) as workers:
         told = list(workers.map(share_of, made, seeds(count), [SECONDS[backend]] * AT_ONCE))
-    assert sum(told) > count // 4, "hardly any of the kills met an open window: the moments are wrong"
+    assert sum(told) > count // 5, "hardly any of the kills met an open window: the moments are wrong"
     for here in made:
         assert here.window("status").returncode == 0
         assert {record["state"] for record in here.records()} <= {"closed"}
@@ -59,7 +59,7 @@ def killed(here: Factory, seed: int, seconds: float) -> bool:
         *here.refresh_words(here.root / "definition"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     whom = chance.choice(["all", "all", "command", "keeper", "keeper and squid"])
-    if chance.random() < 0.5:  # any moment of a run, whatever it is at
+    if chance.random() < 0.3:  # any moment of a run, whatever it is at
         time.sleep(chance.uniform(0.0, 4.0))
     else:  # one while it is open, or while it closes
         while not opens(here) and process.poll() is None:
@@ -74,9 +74,12 @@ def killed(here: Factory, seed: int, seconds: float) -> bool:
     if whom == "command" or not met:
         at = time.monotonic()
     # The stated time is the most that can be left, wherever it was met.
-    while opens(here):
-        left = at + seconds + 0.4 - time.monotonic()
-        assert left > 0, f"seed {seed}, {whom}: still open {-left:.1f} s after its stated time: {here.listing()}"
+    while True:
+        looked = time.monotonic()
+        if not opens(here):
+            break
+        late = looked - at - seconds
+        assert late < 0.4, f"seed {seed}, {whom}: open {late:.1f} s after its stated time: {here.listing()}"
         time.sleep(0.1)
     assert here.reach("tcp", MIRROR, 80) == "refused" or not here.cgroup.exists() or not here.listing(), (seed, whom)
     with contextlib.suppress(ProcessLookupError):

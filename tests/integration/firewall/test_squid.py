@@ -75,7 +75,10 @@ def test_names_are_enforced_and_the_log_is_kept(lab, here):
     assert here.reach("tcp", MIRROR, 80) == "refused"
 
 
-def test_refresh_goes_through_it(lab, here):
+def test_refresh_goes_through_it(lab, here, factory):
+    neighbour = factory()  # another factory's rules on this machine are its own
+    neighbour.open()
+    neighbour.close()
     definition = here.locked({"one.tar": body(20, 300_000), "two.tar": body(21, 200_000)})
     done = lab.run(*here.refresh_words(definition))
     assert done.returncode == 0, done.stderr
