@@ -1,4 +1,4 @@
-"""What a proof tries, in a process of its own that is confined like Airlock's others: JSON in, JSON out."""
+"""What a proof tries, in a process of its own that is confined like Airlock's others."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import errno
 import os
 import socket
 import struct
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 
-from airlock.core.errors import AirlockError
 from airlock.firewall.confine import enter
 from airlock.firewall.model import Entrance
 
@@ -44,29 +42,18 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.kind} {place}{f':{self.port}' if self.port else ''}"
 
 
-class Trial(msgspec.Struct, frozen=True, kw_only=True):
-    """What the process is told: ``user`` is whom to be, 0 for no change; ``folder`` is for its files."""
+def run(entrance: Entrance, folder: Path, user: int, attempts: list[Attempt]) -> list[str]:
+    """Enter, become the user (0 for no change), try everything at once; what came of each.
 
-    entrance: Entrance
-    attempts: list[Attempt]
-    folder: str
-    user: int = 0
-
-
-def main() -> None:
-    """Enter, become the user, try everything at once, tell."""
-    trial = msgspec.json.decode(sys.stdin.buffer.read(), type=Trial)
-    try:
-        enter(trial.entrance, Path(trial.folder))
-        if trial.user and os.geteuid() == 0:
-            os.setgroups([])
-            os.setresuid(trial.user, trial.user, trial.user)
-    except AirlockError as error:
-        sys.stdout.write(msgspec.json.encode({"error": error.message}).decode())
-        return
+    Raises:
+        AirlockError: where it is to be tried from cannot be entered.
+    """
+    enter(entrance, folder)
+    if user and os.geteuid() == 0:
+        os.setgroups([])
+        os.setresuid(user, user, user)
     with ThreadPoolExecutor(16) as workers:
-        outcomes = list(workers.map(outcome, trial.attempts))
-    sys.stdout.write(msgspec.json.encode({"outcomes": outcomes}).decode())
+        return list(workers.map(outcome, attempts))
 
 
 def outcome(attempt: Attempt) -> str:
@@ -139,6 +126,3 @@ def _family(host: str) -> socket.AddressFamily:
 
 
 _TRY = {"tcp": _tcp, "udp": _udp, "icmp": _icmp, "name": _name, "connect": _proxied, "http": _proxied}
-
-if __name__ == "__main__":
-    main()
