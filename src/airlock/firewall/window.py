@@ -14,11 +14,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from select import select as wait_readable
 
 import msgspec
 
-from airlock.core import errors
 from airlock.core.digest import sha256_bytes
 from airlock.core.errors import AirlockError, StateError, UsageError, WindowError
 from airlock.core.files import exclusive
@@ -29,64 +27,15 @@ from airlock.evidence.window import WindowRecord, read_window, read_windows
 from airlock.firewall.backends import make_backend
 from airlock.firewall.confine import Outside
 from airlock.firewall.hosts import Wanted
-from airlock.firewall.keeper import CLOSE, ENTRANCE, LOCK, Told
+from airlock.firewall.keeper import CLOSE, ENTRANCE, LOCK
 from airlock.firewall.model import Entrance, Order
+from airlock.firewall.opened import Opened, error_of, hear
 from airlock.firewall.selection import Selection, select
 
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 _STARTING = 60.0  # seconds that a window may take to open
 _CLOSING = 90.0
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
-
-
-class Opened:
-    """A window that this process ordered (``process``), or shares with whoever did."""
-
-    def __init__(self, record: WindowRecord, entrance: Entrance, process: subprocess.Popen[bytes] | None) -> None:
-        self.record, self.entrance, self._process = record, entrance, process
-
-    @property
-    def own(self) -> bool:
-        """Whether it ends with this process."""
-        return self._process is not None
-
-    def ended(self) -> WindowRecord | None:
-        """The record of a window that has closed meanwhile; None while it is open."""
-        if self._process is None or self._process.stdout is None:
-            return None
-        if not wait_readable([self._process.stdout], [], [], 0)[0]:
-            return None
-        return self.close("")
-
-    def close(self, why: str) -> WindowRecord:
-        """Close it (a shared one is left), and return the record.
-
-        Raises:
-            WindowError: it does not close, or that cannot be proved.
-        """
-        if self._process is None:
-            return self.record
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with contextlib.suppress(BrokenPipeError, OSError):
-            process.stdin.write(f"{why}\n".encode())
-            process.stdin.flush()
-        told = _hear(process, _CLOSING)
-        with contextlib.suppress(BrokenPipeError, OSError):
-            process.stdin.close()
-        process.stdout.close()
-        process.wait()
-        self._process = None
-        if told is None or told.record is None:
-            raise WindowError(
-                f"whoever kept the window {self.record.id} was killed; the kernel closes it at {self.record.until}",
-                remedy="Run `airlock window status`: it closes what is left and sets the record straight.",
-            )
-        self.record = told.record
-        if told.message:
-            raise WindowError(f"the window {self.record.id}: {told.message}")
-        return self.record
 
 
 def make_order(
@@ -175,7 +124,7 @@ def open_window(factory: Factory, order: Order, outside: Outside | None = None) 
     assert process.stdout is not None
     process.stdin.write(msgspec.json.encode(order) + b"\n")
     process.stdin.flush()
-    told = _hear(process, _STARTING)
+    told = hear(process, _STARTING)
     if told is None or told.event != "open" or told.record is None or told.entrance is None:
         process.kill()
         process.wait()
@@ -184,7 +133,7 @@ def open_window(factory: Factory, order: Order, outside: Outside | None = None) 
         recover(factory)
         if told is None:
             raise WindowError("whoever was to keep the window ended at once", remedy=f"See {order.folder}/keeper.log.")
-        raise _error(told)
+        raise error_of(told)
     if not order.attached:
         process.stdin.close()
         process.stdout.close()
@@ -290,24 +239,3 @@ def _straighten(factory: Factory, record: WindowRecord) -> None:
     facts = {"window": record.id, "backend": record.backend, "closed_by": record.closed_by, "record": digest}
     ledger.append(factory.ledger, "window-close", facts | {"reason": record.reason, "requester": record.requester})
     (factory.state / "window" / ENTRANCE).unlink(missing_ok=True)
-
-
-def _hear(process: subprocess.Popen[bytes], patience: float) -> Told | None:
-    """A line of the keeper's; None where it ended or was silent for too long."""
-    assert process.stdout is not None
-    data = bytearray()
-    deadline = time.monotonic() + patience
-    while not data.endswith(b"\n"):
-        if not wait_readable([process.stdout], [], [], max(deadline - time.monotonic(), 0))[0]:
-            return None
-        piece = os.read(process.stdout.fileno(), 1 << 16)
-        if not piece:
-            return None
-        data += piece
-    return msgspec.json.decode(data, type=Told)
-
-
-def _error(told: Told) -> AirlockError:
-    kind = getattr(errors, told.error, WindowError)
-    error: AirlockError = kind(told.message, remedy=told.remedy)
-    return error

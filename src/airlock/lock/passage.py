@@ -22,8 +22,9 @@ from airlock.fetch.named import Named, through
 from airlock.firewall import none
 from airlock.firewall.confine import Outside, enter
 from airlock.firewall.hosts import Wanted, wanted
+from airlock.firewall.opened import Opened
 from airlock.firewall.selection import may_confine
-from airlock.firewall.window import Opened, make_order, open_window, share
+from airlock.firewall.window import make_order, open_window, share
 
 T = TypeVar("T")
 _LOOK = 0.5  # seconds between looks whether the window is still open
