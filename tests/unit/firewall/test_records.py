@@ -53,7 +53,8 @@ def test_a_newer_format_is_refused_and_new_fields_are_passed_over():
 @given(st.lists(st.text(max_size=60), max_size=6))
 def test_nothing_of_a_record_becomes_markup(texts):
     rows = [
-        record(reason=f"<script>{text}", closed_by=text, notes=[text], refused_names=[text], machine=text, verb=f"v{text}",
+        record(reason=f"<script>{text}", closed_by=text, notes=[text], refused_names=[text], machine=text,
+               verb=f"v{text}",
                refused=[RefusedAttempt(to=f"<b>x-{text}", protocol="tcp", port=1, count=1)],
                proof=[Proof(when="open", attempt=f"<i>x-{text}", named=False, outcome="connected", held=False)])
         for text in texts
