@@ -71,12 +71,20 @@ test-zuul: install .cache/boxes/.zuul-made $(VENV)/.dev
 
 ## make test              lint, types, unit and integration tests, one sealed build (under 30 minutes; root)
 .PHONY: test
-test: install boxes $(VENV)/.dev
+test: install boxes $(VENV)/.dev $(VENV)/.window-packages
 	@scripts/test
+
+## make test-window       the firewall's windows alone, in namespaces, at full counts (root)
+.PHONY: test-window
+test-window: install $(VENV)/.dev $(VENV)/.window-packages
+	@$(VENV)/bin/python -m pytest tests/unit/firewall tests/integration/firewall -m "" -q
+
+$(VENV)/.window-packages: scripts/packages
+	@scripts/packages window && touch $@
 
 ## make test-full         everything at the stated counts, resumable; results dated in docs/results/
 .PHONY: test-full
-test-full: install boxes .cache/boxes/.zuul-made $(VENV)/.dev
+test-full: install boxes .cache/boxes/.zuul-made $(VENV)/.dev $(VENV)/.window-packages
 	@scripts/test --full
 
 ## make lint              ruff, mypy, import-linter

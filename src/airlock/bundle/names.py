@@ -20,6 +20,7 @@ INSTALLER = "install-airlock.py"
 COMMITTED = "COMMITTED.json"
 DEFINITION = "definition"
 INDEXES = "indexes"
+WINDOWS = "evidence/windows"
 POOL = "pool"
 
 MAX_COMPONENT = 240  # bytes; ``.part`` must fit behind it within 255

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from airlock.cli.common import (
     DefinitionArgument,
     FactoryOption,
     JsonOption,
+    ReasonOption,
     answer,
     reporter,
     verb,
@@ -26,6 +27,7 @@ from airlock.definition.load import load_definition
 from airlock.evidence import ledger
 from airlock.lock.files import load_lock, save_lock
 from airlock.lock.model import Lock
+from airlock.lock.passage import Passage
 from airlock.lock.resolve import check_lock, resolve_lock
 
 CheckOption = Annotated[
@@ -38,6 +40,7 @@ def lock(
     definition: DefinitionArgument = DEFAULT_DEFINITION,
     factory: FactoryOption = DEFAULT_FACTORY,
     check: CheckOption = False,
+    reason: ReasonOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Derive from Kolla everything a build takes from outside, resolve it, write it beside the definition."""
@@ -57,9 +60,11 @@ def lock(
         answer(as_json, _summary(known, loaded.lock_path.name), lines)
         return
     with exclusive(place.state / "factory.lock", "the factory"):
-        made = asyncio.run(resolve_lock(loaded, place, told))
+        with Passage(place, "lock", reason or f"lock of {loaded.definition.name}", told) as way:
+            made = way.run(resolve_lock(loaded, way.factory, told, way.admit))
         save_lock(loaded.lock_path, made)
-        data = {"definition": loaded.digest, "lock": made.digest, "release": made.header.release}
+        data: dict[str, Any] = {"definition": loaded.digest, "lock": made.digest, "release": made.header.release}
+        data["windows"] = way.windows
         ledger.append(place.ledger, "lock", data)
     answer(as_json, _summary(made, loaded.lock_path.name), _lines(made, loaded.lock_path))
 

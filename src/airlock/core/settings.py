@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -56,6 +57,42 @@ class AptTable(_Table, frozen=True):
     check_valid_until: bool = True
 
 
+class WindowTable(_Table, frozen=True):
+    """The firewall that is open during ``lock`` and ``refresh`` alone (docs/formats/window.md).
+
+    Attributes:
+        backend: who closes the way: this machine's nftables, a squid of Airlock's own, a command of the operator's.
+        why: why there is none, for the record, where ``backend`` is ``none``.
+        minutes: how long a window is open at most where the command does not say.
+        max_minutes: the longest that may be asked for.
+        confine: whose traffic is confined: ``airlock`` (its own processes), ``user:NAME``, ``cgroup:PATH``,
+            ``subnet:CIDR``, ``interface:NAME``, ``namespace:NAME``, ``machine``.
+        hosts: ``name`` or ``name:port`` of further hosts that upstreams lead to.
+        private: names that may have addresses in private space.
+        max_addresses: of one name.
+        nameservers: whom the window's resolver asks; by default those of /etc/resolv.conf.
+        canary: ``address:port`` that nobody named, tried to prove that it is refused.
+        parent: ``http://host:port`` of the proxy that squid has to go through.
+        parent_user, parent_password_file: login there; the file is relative to factory.toml.
+        command: the hook: program and arguments; relative to factory.toml where it has a slash.
+    """
+
+    backend: Literal["none", "nftables", "squid", "hook"] = "none"
+    why: str = ""
+    minutes: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    max_minutes: Annotated[float, msgspec.Meta(gt=0)] = 240.0
+    confine: list[str] = msgspec.field(default_factory=lambda: ["airlock"])
+    hosts: list[str] = []
+    private: list[str] = []
+    max_addresses: Annotated[int, msgspec.Meta(gt=0, le=1024)] = 64
+    nameservers: list[str] = []
+    canary: str = "198.51.100.1:443"
+    parent: str = ""
+    parent_user: str = ""
+    parent_password_file: str = ""
+    command: list[str] = []
+
+
 class FactoryFile(_Table, frozen=True):
     """``factory.toml``; every table may be left out."""
 
@@ -63,6 +100,7 @@ class FactoryFile(_Table, frozen=True):
     fetch: FetchTable = FetchTable()
     apt: AptTable = AptTable()
     artifacts: NexusTable | None = None
+    window: WindowTable = WindowTable()
 
 
 class Factory(msgspec.Struct, frozen=True):
@@ -101,6 +139,11 @@ class Factory(msgspec.Struct, frozen=True):
     def state(self) -> Path:
         """Bundle serials, locks of running commands."""
         return self.root / "state"
+
+    @property
+    def windows(self) -> Path:
+        """Records of firewall windows, one file each."""
+        return self.root / "windows"
 
 
 class ArtifactsTable(NexusTable, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -64,18 +64,28 @@ class _Plan(msgspec.Struct):
     errors: list[AirlockError] = []
 
 
+ARTIFACTS = "artifacts"
+"""What the factory's own Nexus is called where a window is opened for hosts: copies go there while it is open."""
+
+
+def _anything(_: Mapping[str, str]) -> None:
+    """No window to go through."""
+
+
 async def refresh(
     lock: Lock,
     factory: Factory,
     defaults: Mapping[str, str],
     reporter: Reporter,
     store: ArtifactStore | None = None,
+    admit: Callable[[Mapping[str, str]], None] = _anything,
 ) -> RefreshResult:
     """Fetch what the pool lacks of a lock's artifacts. Everything that can be fetched is, whatever else fails.
 
     Args:
         defaults: addresses of upstreams that neither the settings nor the lock's transcript name.
         store: the factory's own, if it has one: it is asked before any upstream, and gets what it lacks.
+        admit: told the addresses of the upstreams in use before the first of them is asked.
 
     Raises:
         IntegrityError: an upstream serves other bytes than the lock names; they were not kept. Or the store has other
@@ -93,7 +103,7 @@ async def refresh(
     if store is not None:
         copies = await asyncio.to_thread(Copies, store, lock, pool)
         taken = await asyncio.to_thread(copies.take, reporter)
-    result = await _from_upstreams(lock, factory, defaults, reporter)
+    result = await _from_upstreams(lock, factory, defaults, reporter, admit)
     if store is not None:
         stored = await asyncio.to_thread(copies.give, reporter)
     raise_failures(result.errors)
@@ -113,7 +123,13 @@ def _by_sha256(lock: Lock) -> dict[str, Artifact]:
     return {artifact.sha256: artifact for artifact in lock.artifacts}
 
 
-async def _from_upstreams(lock: Lock, factory: Factory, defaults: Mapping[str, str], reporter: Reporter) -> _Fetched:
+async def _from_upstreams(
+    lock: Lock,
+    factory: Factory,
+    defaults: Mapping[str, str],
+    reporter: Reporter,
+    admit: Callable[[Mapping[str, str]], None],
+) -> _Fetched:
     pool, settings = Pool(factory.pool), factory.settings
     wanted = _by_sha256(lock)
     missing = [artifact for artifact in wanted.values() if not pool.has(artifact.sha256, artifact.size)]
@@ -122,6 +138,9 @@ async def _from_upstreams(lock: Lock, factory: Factory, defaults: Mapping[str, s
     transcript = _transcript(pool, lock)
     named = {**defaults, **registries(lock.demands), **_kept_addresses(pool, transcript)}
     known = addresses(settings.upstreams, named)
+    asked_of = {artifact.upstream for artifact in missing if artifact.trust != "made"}
+    own = {ARTIFACTS: factory.nexus.address} if factory.nexus else {}
+    admit({name: known[name] for name in asked_of if name in known} | own)
     plan = _plan(missing, pool, transcript, known, frozenset(settings.upstreams))
     asked, unfound = await _ask(plan.unlisted, known, settings.fetch)
     first = await download([*plan.jobs, *asked], pool, settings.fetch, reporter)
@@ -146,6 +165,15 @@ def _transcript(pool: Pool, lock: Lock) -> Transcript:
     if not pool.has(lock.header.witness):
         return Transcript()
     return read_transcript(pool, lock.header.witness)
+
+
+def kept_addresses(pool: Pool, lock: Lock) -> dict[str, str]:
+    """Addresses of upstreams as they were when the lock was made; none where this pool did not see that.
+
+    Raises:
+        FormatError: what was kept is malformed.
+    """
+    return _kept_addresses(pool, _transcript(pool, lock))
 
 
 def _kept_addresses(pool: Pool, transcript: Transcript) -> dict[str, str]:

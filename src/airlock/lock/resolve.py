@@ -7,7 +7,7 @@ must get the same bytes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,9 +20,10 @@ from airlock.core.process import find_tool, run
 from airlock.core.progress import Reporter
 from airlock.core.settings import Factory
 from airlock.definition.model import DEBIAN_ARCHITECTURES, LoadedDefinition
-from airlock.fetch.upstreams import KEPT, addresses
+from airlock.fetch.upstreams import KEPT, PYPI, addresses
 from airlock.fetch.witness import Witness
 from airlock.kolla.environment import KollaEnvironment
+from airlock.kolla.render import OPENDEV
 from airlock.lock.apt_images import resolve_apt
 from airlock.lock.apt_resolver import AptResolver
 from airlock.lock.base_reference import fetch_bases, registries
@@ -33,7 +34,7 @@ from airlock.lock.model import Artifact, Demand, Image, Lock, make_lock
 from airlock.lock.python_chain import PythonChain
 from airlock.lock.python_files import GLIBC
 from airlock.lock.python_resolver import PythonResolver
-from airlock.lock.sources import resolve_sources
+from airlock.lock.sources import asked_upstreams, resolve_sources
 from airlock.lock.tools import resolve_tools, tools_environment
 from airlock.store.pool import Pool
 
@@ -54,18 +55,32 @@ class _Parts(msgspec.Struct):
         self.artifacts += artifacts
 
 
-async def resolve_lock(loaded: LoadedDefinition, factory: Factory, reporter: Reporter) -> Lock:
+Admit = Callable[[Mapping[str, str]], None]
+"""Told the addresses of the upstreams in use before they are asked; called again where more become known."""
+
+
+def _anything(_: Mapping[str, str]) -> None:
+    """No window to go through."""
+
+
+async def resolve_lock(
+    loaded: LoadedDefinition, factory: Factory, reporter: Reporter, admit: Admit = _anything
+) -> Lock:
     """Resolve a definition against the upstreams of today. The transcript lands in the pool.
+
+    Args:
+        admit: first told of the index that Kolla itself comes from, then of all that Kolla's files name.
 
     Raises:
         DefinitionError, UnclassifiedError, ResolutionError, UpstreamError, IntegrityError: see the resolvers.
     """
     pool = Pool(factory.pool)
     known = addresses(factory.settings.upstreams, {})
+    admit({name: known[name] for name in (PYPI, *wanted_repositories(loaded.definition)) if name in known})
     with TemporaryDirectory(prefix="airlock-lock-") as name:
         work = Path(name)
         async with Witness.record(pool, known, factory.settings.fetch, socket=work / "witness.sock") as witness:
-            parts = await _Solver(loaded, factory, witness, pool, work, reporter).solve()
+            parts = await _Solver(loaded, factory, witness, pool, work, reporter, admit=admit).solve()
             transcript = pool.add_bytes(witness.transcript())
     return _lock(loaded, parts, transcript)
 
@@ -131,8 +146,9 @@ class _Solver:
         reporter: Reporter,
         *,
         again: bool = False,
+        admit: Admit = _anything,
     ) -> None:
-        self._again = again
+        self._again, self._admit = again, admit
         self._loaded, self._factory, self._witness = loaded, factory, witness
         self._pool, self._work, self._reporter = pool, work, reporter
 
@@ -173,6 +189,7 @@ class _Solver:
         if self._witness.live:  # solving again takes what the pool holds
             settings = self._factory.settings
             known = addresses(settings.upstreams, parts.upstreams)
+            self._admit(self._asked(gathered, known))
             await asyncio.to_thread(fetch_bases, gathered.demands, self._pool, known, settings.fetch)
         settled = self._factory.settings.upstreams
         found = await resolve_sources(self._loaded, gathered, self._witness, self._pool, tuple(settled))
@@ -208,6 +225,13 @@ class _Solver:
         sealed = await asyncio.to_thread(render_sealed, environment, self._loaded, arch, self._work, answers)
         parts.images += image_lines(gathered, sealed, definition.base.distribution)
         _all_answered(gathered, parts)
+
+    def _asked(self, gathered: Gathered, known: Mapping[str, str]) -> dict[str, str]:
+        """Addresses of the upstreams that this architecture will ask; not all that Kolla's files name are."""
+        sources = asked_upstreams(self._loaded, gathered, self._witness, self._pool)
+        listed = {name for name in gathered.tree.upstreams if name != OPENDEV} | set(registries(gathered.demands))
+        addressed = sources | dict(known)
+        return {name: addressed[name] for name in {PYPI, KOLLA, *listed, *sources} if name in addressed}
 
     async def _update(self, resolver: AptResolver) -> None:
         """Fetch apt's indexes. apt itself sees the witness alone: why that could not answer comes from the witness."""

@@ -86,6 +86,16 @@ async def resolve_sources(
     )
 
 
+def asked_upstreams(loaded: LoadedDefinition, gathered: Gathered, witness: Witness, pool: Pool) -> dict[str, str]:
+    """Upstreams besides the package index that sources will be asked of: name → the address that Kolla has for it."""
+    tarballs = gathered.tree.upstreams.get(OPENDEV, "")
+    resolver = SourceResolver(loaded, gathered.arch, tarballs, witness, pool)
+    wants = [want for image in gathered.tree.images for want in image.sources]
+    demanded = {demand.spec for demand in gathered.demands if demand.kind == "source"}
+    found = [resolver.upstream(want) for want in wants if want.section in demanded]
+    return dict(place for place in found if place is not None)
+
+
 class SourceResolver:
     """Answers sections of kolla-build.conf for one architecture.
 
@@ -125,6 +135,14 @@ class SourceResolver:
                 remedy=f'Take a release: "{want.section}" = "==VERSION" under [sources.release] in the definition.',
             )
         return found, SourceTree(found.name, found.file, self._pool.path(found.sha256), found.id)
+
+    def upstream(self, want: SourceWant) -> tuple[str, str] | None:
+        """(name, address) of the upstream that a section will be asked of, where it is not the package index."""
+        if project_of(want) == REQUIREMENTS or want.type != "url":
+            return None
+        if self._released(want.section) and not want.sha256 and self._ours(want):
+            return None
+        return split_address(want.location, self._tarballs)[:2]
 
     def _ours(self, want: SourceWant) -> bool:
         return bool(self._tarballs) and want.location.startswith(self._tarballs + "/")

@@ -81,6 +81,8 @@ PROGRAMS = (
     Program("bwrap", "bubblewrap", FACTORY, _VERSION, "0.8"),
     Program("prlimit", "util-linux", BOTH, _VERSION),
     Program("setpriv", "util-linux", FACTORY, _VERSION),
+    Program("nft", "nftables", FACTORY, _VERSION, "1.0", use="firewall windows by nftables or squid"),
+    Program("squid", "squid", FACTORY, _VERSION, "5.0", use="firewall windows by squid"),
     Program("git", "git", BOTH, _VERSION, "2.31", use="definitions that name git repositories, sites with a Gerrit"),
     Program("python3", "python3-minimal", BOTH, _VERSION, "3.11"),
     Program("perl", "perl-base", SITE, _VERSION),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -18,6 +19,22 @@ from airlock.store.opening import open_store
 MAX_RECORD = 256 << 20  # bytes
 
 
+class WindowStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A firewall window of the factory's, as the manifest tells of it; ``backend`` is ``none`` where there was none.
+
+    Attributes:
+        held: everything that was tried to get past it was refused.
+    """
+
+    id: str = ""
+    backend: str = ""
+    verb: str = ""
+    opened: str = ""
+    closed: str = ""
+    hosts: list[str] = []
+    held: bool = False
+
+
 class BundleStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One bundle of the store; ``problem`` says why it cannot be built from, empty if it can."""
 
@@ -28,6 +45,7 @@ class BundleStatus(msgspec.Struct, frozen=True, kw_only=True):
     imported: str = ""
     size: int = 0
     complete: bool = False
+    windows: list[WindowStatus] = []
     problem: str = ""
 
 
@@ -130,8 +148,16 @@ def _bundle(
         imported=bundle.commit.imported,
         size=manifest.content.size,
         complete=not lost,
+        windows=_windows(manifest.windows),
         problem=f"the store has lost {', '.join(lost[:3])}{more}; import it again" if lost else "",
     )
+
+
+def _windows(told: Sequence[Mapping[str, Any]]) -> list[WindowStatus]:
+    try:
+        return [msgspec.convert(one, WindowStatus) for one in told]
+    except msgspec.ValidationError:  # of a newer factory: the records say it
+        return []
 
 
 def _builds(records: Path) -> list[BuildStatus]:
