@@ -54,10 +54,10 @@ class Repository:
             raise ToolError(f"git {words[0]} for {self.address} failed: {last_lines(result)}")
         return result.stdout.decode("utf-8", "replace").strip()
 
-    def write(self, files: Mapping[str, bytes]) -> None:
-        """Have it hold exactly these files."""
+    def write(self, files: Mapping[str, bytes], *, keep: bool = False) -> None:
+        """Have it hold these files, and no others unless those are to be kept."""
         for path in self.folder.iterdir():
-            if path.name != ".git":
+            if path.name != ".git" and not keep:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         for name, data in files.items():
             place = self.folder / name
@@ -76,9 +76,13 @@ class Repository:
 
 
 def push_files(
-    gerrit: GerritAccess, project: str, branch: str, files: Mapping[str, bytes], message: str, network: Network
-) -> str:
-    """Have a branch of a project hold exactly these files, by a direct push; the commit that it is at then.
+    gerrit: GerritAccess, project: str, branch: str, files: Mapping[str, bytes], message: str, network: Network, *,
+    keep: bool = False,
+) -> str:  # fmt: skip
+    """Have a branch of a project hold these files, by a direct push; the commit that it is at then.
+
+    Args:
+        keep: the files that it holds besides.
 
     Raises:
         ToolError: git fails, or Gerrit refuses.
@@ -89,7 +93,7 @@ def push_files(
         if there:
             work.git("fetch", "--quiet", work.address, f"refs/heads/{branch}")
             work.git("checkout", "--quiet", "-B", branch, "FETCH_HEAD")
-        work.write(files)
+        work.write(files, keep=keep)
         if there and not work.git("status", "--porcelain"):
             return work.head()
         work.commit(message)

@@ -18,7 +18,7 @@ from boxes.box import STARTED, Started, read_started, stop_started
 from boxes.gerrit import Gerrit
 from boxes.network import Network
 from boxes.zuul import Zuul, ZuulPorts
-from boxes.zuul_config import Place, configure
+from boxes.zuul_config import TEMPLATES, Place, configure
 from boxes.zuul_tokens import LIFETIME, make_token
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
@@ -35,6 +35,9 @@ def up(
     variables: Annotated[
         list[str], typer.Option("--set", metavar="KEY=VALUE", help="A variable of the jobs; repeatable.")
     ] = [],  # noqa: B006 - typer's default; never changed
+    seeded: Annotated[
+        bool, typer.Option("--seeded", help="project-config holds zuul/ already, from a bundle: add this place's own.")
+    ] = False,
     tenant: Annotated[str, typer.Option(help="Zuul's tenant.")] = "airlock",
     port: Annotated[int, typer.Option(help="The first of six ports: web, logs, node, and three of its own.")] = 9000,
     network: Annotated[str, typer.Option(help="Network namespace; the one of the Gerrit.")] = "",
@@ -46,14 +49,15 @@ def up(
     where = Network(network)
     review = Gerrit(folder / "gerrit", port=started.ports[0], ssh_port=started.ports[1], network=where)
     told = dict(_pair(word, "KEY=VALUE") for word in variables)
-    places = [
-        Place(project, template, told) for project, template in (_pair(word, "PROJECT=TEMPLATE") for word in place)
-    ]
+    pairs = [_pair(word, "PROJECT=TEMPLATE") for word in place]
+    if unknown := sorted({template for _, template in pairs} - set(TEMPLATES)):
+        raise UsageError(f"zuul/ has no template {unknown[0]}", remedy=f"There are: {', '.join(TEMPLATES)}.")
+    places = [Place(project, template, told) for project, template in pairs]
     zuul = Zuul(
         folder / NAME, review.access, ports=ZuulPorts.following(port), projects=[one.project for one in places],
         labels=label, tenant=tenant, network=where,
     )  # fmt: skip
-    configure(zuul, *places)
+    configure(zuul, *places, seeded=seeded)
     zuul.start()
     answer(False, None, [f"zuul   {zuul.address}/t/{tenant}/status", f"logs   {zuul.logs.address}"])
 

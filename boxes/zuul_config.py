@@ -15,12 +15,9 @@ from boxes.zuul import Zuul
 from boxes.zuul_settings import CONFIG_PROJECT
 
 SOURCE = ROOT / "zuul"
-# A template and the file that has it. One that no project runs is left out: its labels and pipelines are not there.
-_TEMPLATES = {
-    "airlock-site-build": "zuul.d/airlock-site.yaml",
-    "airlock-factory-definition": "zuul.d/airlock-factory.yaml",
-}
-_PARTS = ("zuul.d", "playbooks", "roles")
+_PARTS = ("playbooks", "roles")
+TEMPLATES = {"airlock-site-build": "airlock-site.yaml", "airlock-factory-definition": "airlock-factory.yaml"}
+"""Template → the file of ``zuul.d`` that has it; a file whose nodes are nowhere would be an error of Zuul's."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -37,26 +34,34 @@ class Place(msgspec.Struct, frozen=True):
     variables: Mapping[str, Any] = {}
 
 
-def config_files(zuul: Zuul, *places: Place) -> dict[str, bytes]:
-    """Every file of a config project: what projects run, on the node and with the log server of ``zuul``."""
+def shared_files(*places: Place) -> dict[str, bytes]:
+    """What of ``zuul/`` these places take: the same for every site, or every factory."""
     files = {
         path.relative_to(SOURCE).as_posix(): path.read_bytes()
         for part in _PARTS
         for path in sorted((SOURCE / part).rglob("*"))
         if path.is_file() and path.suffix in (".yaml", ".py")
     }
-    for template in _TEMPLATES.keys() - {place.template for place in places}:
-        del files[_TEMPLATES[template]]
+    for name in ("airlock-base.yaml", *(TEMPLATES[place.template] for place in places)):
+        files[f"zuul.d/{name}"] = (SOURCE / "zuul.d" / name).read_bytes()
+    return files
+
+
+def own_files(zuul: Zuul, *places: Place) -> dict[str, bytes]:
+    """What is this place's own: what projects run, on the node and with the log server of ``zuul``."""
     logs = {"airlock_logs_folder": str(zuul.logs.files), "airlock_logs_url": zuul.logs.address}
     stanzas = [
         {"project": {"name": place.project, "templates": [place.template], "vars": logs | dict(place.variables)}}
         for place in places
     ]
-    return files | {"zuul.d/nodes.yaml": node_config(zuul), "zuul.d/place.yaml": _yaml(stanzas)}
+    return {"zuul.d/nodes.yaml": node_config(zuul), "zuul.d/place.yaml": _yaml(stanzas)}
 
 
-def configure(zuul: Zuul, *places: Place) -> str:
-    """Have the config project hold :func:`config_files`, and a running Zuul read it; the commit.
+def configure(zuul: Zuul, *places: Place, seeded: bool = False) -> str:
+    """Have the config project hold what these places take, and a running Zuul read it; the commit.
+
+    Args:
+        seeded: it holds :func:`shared_files` already, from a bundle, and only :func:`own_files` are added.
 
     Projects that Gerrit lacks are made, without a commit: Zuul does not load a tenant otherwise.
 
@@ -69,8 +74,9 @@ def configure(zuul: Zuul, *places: Place) -> str:
         if rest.ask("GET", f"/projects/{quoted(project)}").status == 404:
             made = {"create_empty_commit": False, "branches": [branch]}
             rest.call("PUT", f"/projects/{quoted(project)}", made)
-    files = config_files(zuul, *places)
-    commit = push_files(zuul.gerrit, CONFIG_PROJECT, "main", files, "Configure this place's Zuul", zuul.network)
+    files = own_files(zuul, *places) | ({} if seeded else shared_files(*places))
+    message = "Say what is this place's own"
+    commit = push_files(zuul.gerrit, CONFIG_PROJECT, "main", files, message, zuul.network, keep=seeded)
     if zuul.running:
         zuul.reconfigure()
     return commit

@@ -17,7 +17,7 @@ from boxes.registry import Registry
 from boxes.rest import Rest
 from boxes.together import start_all
 from boxes.zuul import Zuul, ZuulPorts
-from boxes.zuul_config import SOURCE, Place, configure
+from boxes.zuul_config import Place, configure, shared_files
 
 from airlock.core.errors import DifferenceError, UpstreamError
 from airlock.core.files import write_file
@@ -73,12 +73,7 @@ class Factory:
             push.git("push", "--quiet", push.address, "--tags")
             self.steps.note(f"{places.KOLLA}: {version}, made of the release's sdist (a stand-in for OpenStack's)")
             self._project(TOLD)
-            files = {
-                path.relative_to(SOURCE).as_posix(): path.read_bytes()
-                for part in ("zuul.d", "playbooks", "roles")
-                for path in sorted((SOURCE / part).rglob("*"))
-                if path.is_file() and path.name != "airlock-factory.yaml" and path.suffix in (".yaml", ".py")
-            }
+            files = shared_files(Place(places.KOLLA, "airlock-site-build"))
             push_files(self.gerrit.access, TOLD, "main", files, "Pipelines, jobs and playbooks of Airlock", HOST)
             image = self.steps.run("scripts/stand-in-base", places.FACTORY / "base-image", self.registry.address)
             write_definition(

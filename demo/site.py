@@ -16,7 +16,7 @@ from boxes.nexus import Nexus
 from boxes.registry import Registry
 from boxes.together import start_all
 from boxes.zuul import Zuul, ZuulPorts
-from boxes.zuul_config import Place, config_files
+from boxes.zuul_config import Place, own_files
 from boxes.zuul_settings import CONFIG_PROJECT
 
 from airlock.core.errors import DifferenceError
@@ -172,9 +172,8 @@ require_expect = true
         work.git("fetch", "--quiet", work.address, "refs/heads/main")
         work.git("checkout", "--quiet", "-B", "main", "FETCH_HEAD")
         variables = {"airlock_command": str(AIRLOCK), "airlock_site": str(places.SITE)}
-        own = config_files(self.zuul, Place(places.KOLLA, "airlock-site-build", variables))
-        for name in ("zuul.d/nodes.yaml", "zuul.d/place.yaml"):
-            (work.folder / name).write_bytes(own[name])
+        for name, data in own_files(self.zuul, Place(places.KOLLA, "airlock-site-build", variables)).items():
+            (work.folder / name).write_bytes(data)
         work.git("add", "--all")
         if work.git("status", "--porcelain"):
             work.commit("Say where this site's node is")

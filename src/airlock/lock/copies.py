@@ -97,9 +97,10 @@ class Copies:
                 return error.message
             return ""
 
+        if not wanted:
+            return 0
         came, total = 0, sum(file.size for file in wanted.values())
-        if wanted:
-            require_space(self._pool.root, total, f"taking {len(wanted)} files from {self._store.name}")
+        require_space(self._pool.root, total, f"taking {len(wanted)} files from {self._store.name}")
         with reporter.task(f"taking from {self._store.name}", total) as task:
             for file, problem in in_threads(fetch, wanted.values(), self._store.streams):
                 task.advance(file.size, file.path)

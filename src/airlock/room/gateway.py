@@ -123,6 +123,8 @@ class Gateway:
                 response = await self._fail(request, response, error)
             if request.method != "HEAD" and status != 502:
                 sent = response.content_length or 0
+        except ConnectionError:  # the client has left: no fault of anyone here
+            response = response or _refusal(499, "left")
         finally:
             self._log.add(
                 Served(

@@ -24,6 +24,7 @@ from boxes.network import Network
 from boxes.rest import quoted
 from boxes.zuul import Zuul, ZuulPorts
 from boxes.zuul_config import Place, configure
+from boxes.zuul_install import install
 from tests.bundle_samples import make_sample
 from tests.git_upstream import make_repository, served
 from tests.integration.faults.airlock_runs import Ended, airlock, done
@@ -62,6 +63,7 @@ class World:
         self.network, self.review, self.zuul = network, review, zuul
         self.site, self.bundle, self.commit = site, bundle, commit
         self.ref = f"refs/heads/bundle/{bundle}"
+        self.seconds = 0.0
 
     def airlock(self, *words: str | Path, timeout: float = 600) -> Ended:
         """A verb on this site."""
@@ -198,9 +200,13 @@ def world(network: Network, review: Gerrit, tmp_path_factory: pytest.TempPathFac
     push_files(access, DEFINITIONS, "master", {"stream/release.toml": DEFINITION}, "A definition", network)
     seeded = f"/projects/{quoted(KOLLA)}/branches/{quoted(f'bundle/{bundle.name}')}"
     commit = review.rest(access.admin).call("GET", seeded).json()["revision"]
+    world = World(network, review, zuul, site, bundle.name, commit)
+    install()
+    began = time.monotonic()
     with zuul:
+        world.seconds = time.monotonic() - began
         zuul.token_file(site / "token", "olga")
-        yield World(network, review, zuul, site, bundle.name, commit)
+        yield world
 
 
 @pytest.fixture(autouse=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from boxes.processes import Process
+from boxes.zuul_install import install
 from tests.integration.boxes.listening import addresses
 from tests.integration.faults.airlock_runs import done
 from tests.integration.zuul.conftest import World
@@ -25,6 +29,33 @@ review = Gerrit(Path({review!r}), port=24000, ssh_port=24001, network=network)
 Zuul(Path({zuul!r}), review.access, ports=ZuulPorts.following(24010), projects={projects!r}, labels={labels!r},
      tenant={tenant!r}, network=network).start()
 """
+
+
+def memory(process: Process) -> int:
+    """Its proportional set size in bytes; 0 for one that has ended."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) << 10
+    return 0
+
+
+def on_disk(*folders: Path) -> int:
+    """Bytes of all files below."""
+    return sum(path.lstat().st_size for folder in folders for path in folder.rglob("*") if not path.is_dir())
+
+
+def test_it_takes_no_more_than_is_said(world: World, record_testsuite_property: Callable[[str, object], None]) -> None:
+    zuul = {box.name: sum(map(memory, box.members())) for box in world.zuul.boxes}
+    review = sum(map(memory, world.review.members()))
+    installed = install()
+    programs = on_disk(installed.programs.parent, installed.ansible)
+    told = ", ".join(f"{name.removeprefix('zuul-')} {size >> 20}" for name, size in zuul.items())
+    record_testsuite_property("memory", f"Zuul {sum(zuul.values()) >> 20} MiB ({told}), Gerrit {review >> 20} MiB")
+    record_testsuite_property("disk", f"programs {programs >> 20} MiB, data {on_disk(world.zuul.folder) >> 20} MiB")
+    record_testsuite_property("time", f"from nothing to a loaded tenant {world.seconds:.0f} s, programs being there")
+    assert sum(zuul.values()) < 2 << 30
+    assert programs < 1 << 30
 
 
 def test_it_listens_on_loopback_alone(world: World) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 import aiohttp
 import pytest
@@ -22,7 +22,8 @@ class Elsewhere:
     """A mirror whose files come in pieces; ``harm`` says what goes wrong with them."""
 
     def __init__(self) -> None:
-        self.given = DATA
+        self.whole = self.given = DATA
+        self.pause = 0.0
         self.harm: AirlockError | None = None
         self.after = 0
         self.opened = self.closed = 0
@@ -31,6 +32,7 @@ class Elsewhere:
         self.opened += 1
         try:
             for number, start in enumerate(range(0, len(self.given), PIECE)):
+                await asyncio.sleep(self.pause)
                 if self.harm is not None and number >= self.after:
                     raise self.harm
                 yield self.given[start : start + PIECE]
@@ -42,7 +44,7 @@ class Elsewhere:
             raise UpstreamError("the store is away")
         if path != "/file":
             return None
-        return MirrorFile(content=partial(self.pieces), size=len(DATA), sha256=hashlib.sha256(DATA).hexdigest())
+        return MirrorFile(content=self.pieces, size=len(self.whole), sha256=hashlib.sha256(self.whole).hexdigest())
 
 
 class Outside:
@@ -154,10 +156,33 @@ async def test_a_mirror_that_cannot_look_is_recorded_too(gateway: Gateway) -> No
     assert [failure.message for failure in gateway.failures] == ["the store is away"]
 
 
-async def test_a_client_that_leaves_closes_the_stream(gateway: Gateway, mirror: Elsewhere) -> None:
-    mirror.given = DATA * 200
+async def test_a_client_that_leaves_closes_the_stream_without_a_word(
+    gateway: Gateway, mirror: Elsewhere, caplog: pytest.LogCaptureFixture
+) -> None:
+    mirror.pause = 0.05
     async with ask(gateway) as answer:
         answer.close()
-    async with ask(gateway, path="/absent"):
-        pass
+    while not gateway.missing:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
     assert mirror.opened == mirror.closed == 1
+    assert [(entry.status, entry.bytes) for entry in gateway.missing] == [(499, 0)]
+    assert (gateway.failures, caplog.records) == ([], [])
+
+
+async def test_a_client_that_left_before_the_store_was_known_to_be_away_is_no_fault_either(
+    gateway: Gateway, mirror: Elsewhere, caplog: pytest.LogCaptureFixture
+) -> None:
+    mirror.pause, mirror.harm = 0.2, UpstreamError("the store is away")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05), ask(gateway):
+            pass
+    while not gateway.missing:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    assert [entry.status for entry in gateway.missing] == [502]
+    assert (gateway.failures, caplog.records) == ([mirror.harm], [])
+
+
+async def test_an_empty_file_is_a_file(gateway: Gateway, mirror: Elsewhere) -> None:
+    mirror.whole = mirror.given = b""
+    async with ask(gateway) as answer:
+        assert (answer.status, await answer.read(), answer.headers["Content-Length"]) == (200, b"", "0")
