@@ -10,13 +10,11 @@ from contextlib import ExitStack
 from typing import Any
 
 from boxes.gerrit import Gerrit
-from boxes.git import Repository
-from boxes.network import HOST
 from boxes.nexus import Nexus
 from boxes.registry import Registry
 from boxes.together import start_all
 from boxes.zuul import Zuul, ZuulPorts
-from boxes.zuul_config import Place, own_files
+from boxes.zuul_config import Place, configure
 from boxes.zuul_settings import CONFIG_PROJECT
 
 from airlock.core.errors import DifferenceError
@@ -85,7 +83,8 @@ class Site:
     def build(self) -> dict[str, Any]:
         """Zuul's nodes are this site's own words; then an operator orders a build. What Zuul says of it."""
         with self.steps.step("Zuul: configured by the project that the bundle brought, and this site's own node"):
-            self._say_what_is_here()
+            variables = {"airlock_command": str(AIRLOCK), "airlock_site": str(places.SITE)}
+            configure(self.zuul, Place(places.KOLLA, "airlock-site-build", variables), seeded=True)
             self._stack.callback(self.zuul.stop)
             self.zuul.start()
             self.zuul.token_file(places.SITE / "secrets" / "zuul-token", OPERATOR)
@@ -164,20 +163,6 @@ token_file = "secrets/zuul-token"
 require_expect = true
 """
         write_file(places.SITE / "site.toml", text.encode())
-
-    def _say_what_is_here(self) -> None:
-        """Add to the config project what only this site knows: its node, and where things lie on it."""
-        access = self.gerrit.access
-        work = Repository(places.SITE_BOXES / "config.push", access, CONFIG_PROJECT, access.airlock, HOST)
-        work.git("fetch", "--quiet", work.address, "refs/heads/main")
-        work.git("checkout", "--quiet", "-B", "main", "FETCH_HEAD")
-        variables = {"airlock_command": str(AIRLOCK), "airlock_site": str(places.SITE)}
-        for name, data in own_files(self.zuul, Place(places.KOLLA, "airlock-site-build", variables)).items():
-            (work.folder / name).write_bytes(data)
-        work.git("add", "--all")
-        if work.git("status", "--porcelain"):
-            work.commit("Say where this site's node is")
-            work.git("push", "--quiet", work.address, "HEAD:refs/heads/main")
 
     def _registry_login(self) -> Any:
         from airlock.engine.skopeo import write_authfile
