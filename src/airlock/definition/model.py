@@ -83,7 +83,10 @@ class Definition(_Table, frozen=True):
     Attributes:
         name: the stream's name; bundle ids are ``<name>-r<serial>``.
         openstack: OpenStack release (``2024.1``).
-        images: names of the images wanted; parents follow by themselves.
+        images: ``all``, or names and regular expressions of the images wanted (see ``kolla.selection``); parents follow
+            by themselves.
+        profile: Kolla's profiles, whose images are wanted besides; own ones stand in ``kolla.conf["profiles"]``.
+        leave_out: image → why it is not built although it is selected; its descendants go with it.
         vendor_repositories: vendor apt repositories (and keys, and extrepo's) to keep, by Kolla's names;
             an empty list leaves all of them out.
         checks: per image a command that must succeed in a container of the built image, in the room.
@@ -93,7 +96,9 @@ class Definition(_Table, frozen=True):
     openstack: str
     kolla: KollaTable
     base: BaseTable
-    images: list[str]
+    images: list[str] | Literal["all"] = []
+    profile: list[str] = []
+    leave_out: dict[str, str] = {}
     vendor_repositories: list[str] = []
     sources: SourcesTable = SourcesTable()
     python: PythonTable = PythonTable()
