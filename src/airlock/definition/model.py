@@ -89,6 +89,7 @@ class Definition(_Table, frozen=True):
         leave_out: image → why it is not built although it is selected; its descendants go with it.
         vendor_repositories: vendor apt repositories (and keys, and extrepo's) to keep, by Kolla's names;
             an empty list leaves all of them out.
+        distribution_packages: images that take the distribution's own packages although Kolla means a vendor's.
         checks: per image a command that must succeed in a container of the built image, in the room.
     """
 
@@ -100,6 +101,7 @@ class Definition(_Table, frozen=True):
     profile: list[str] = []
     leave_out: dict[str, str] = {}
     vendor_repositories: list[str] = []
+    distribution_packages: list[str] = []
     sources: SourcesTable = SourcesTable()
     python: PythonTable = PythonTable()
     checks: dict[str, list[str]] = {}

@@ -86,7 +86,7 @@ def _asked(loaded: LoadedDefinition, by_name: Mapping[str, WorkerImage], kolla: 
     everything = definition.images == "all"
     words = [] if everything else list(definition.images)
     named = {word for word in words if _NAME.fullmatch(word) or word in by_name}
-    for name in (*sorted(named), *definition.leave_out, *definition.checks):
+    for name in (*sorted(named), *definition.leave_out, *definition.distribution_packages, *definition.checks):
         if name not in by_name:
             raise DefinitionError(f"{kolla} has no image {name!r}{nearest(name, list(by_name))}")
     selected = set(by_name) if everything else set()

@@ -14,9 +14,10 @@ from airlock.kolla.environment import KollaEnvironment
 from airlock.kolla.overrides import SealedSource, own_shims
 from airlock.kolla.reading import ImageReading, ImageState, load_rules, read_image
 from airlock.kolla.render import RenderedTree, render, unsealed_sources
-from airlock.lock.demands import archive_sections, image_demands
+from airlock.lock.demands import archive_sections, image_demands, repository_demands
 from airlock.lock.model import Artifact, Demand, Image, Lock
 from airlock.lock.proof import Expected
+from airlock.lock.shortfall import Shortfall
 
 
 class Gathered(msgspec.Struct, frozen=True):
@@ -50,21 +51,25 @@ class Gathered(msgspec.Struct, frozen=True):
         return path.read_bytes() if path.is_file() else None
 
 
-def gather(environment: KollaEnvironment, loaded: LoadedDefinition, arch: str, work: Path) -> Gathered:
+def gather(
+    environment: KollaEnvironment, loaded: LoadedDefinition, arch: str, work: Path, shortfall: Shortfall | None = None
+) -> Gathered:
     """Render and read one architecture, parents before children.
 
     Args:
         work: folder for the rendering.
+        shortfall: is told of images that cannot be locked, where going on is wanted.
 
     Raises:
         DefinitionError: see ``kolla.render.render``.
         UnclassifiedError: a command may touch the network and nothing claims it; all such commands are named.
+        ResolutionError: an image wants a vendor repository that the definition leaves out.
     """
     tree = render(environment, loaded, arch, "upstream", work / f"upstream-{arch}")
     rules = load_rules()
     readings: dict[str, ImageReading] = {}
     demands: list[Demand] = []
-    gaps: list[str] = []
+    gaps: list[UnclassifiedError] = []
     shims = own_shims()
     for image in tree.images:
         inherited = readings[image.parent].state if image.parent else ImageState()
@@ -81,9 +86,13 @@ def gather(environment: KollaEnvironment, loaded: LoadedDefinition, arch: str, w
             sections = archive_sections(image.sources)
             demands += image_demands(reading, arch, image.parent, sections, loaded.definition.vendor_repositories)
         except UnclassifiedError as error:
-            gaps.append(error.message)
-    if gaps:
-        raise UnclassifiedError("\n".join(gaps))
+            gaps.append(error)
+            if shortfall is not None:
+                shortfall.note(image.name, error)
+        with (shortfall or Shortfall(arch)).of(image.name):
+            demands += repository_demands(image, arch, loaded.definition)
+    if gaps and shortfall is None:
+        raise UnclassifiedError("\n".join(gap.message for gap in gaps))
     return Gathered(tree, readings, tuple(demands), loaded.definition.base.distribution)
 
 

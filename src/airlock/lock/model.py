@@ -23,7 +23,7 @@ Kind = Literal[
     "python-build",  # what building one sdist needs in isolation; spec is the sdist's file name
     "source",  # one source or plugin archive that kolla-build adds to the context; spec is its kolla-build.conf section
     "base-image",  # FROM of a root image; answered by the .deb files it is made of, or by an image
-    "vendor-repository",  # extrepo enable …; answered by nothing when the definition leaves it out
+    "vendor-repository",  # one that an image enables; answered by nothing when the definition leaves it out
     "tool",  # what the site needs to run Airlock and Kolla; spec is a requirement
 ]
 ArtifactKind = Literal["deb", "wheel", "sdist", "source", "image", "git"]
@@ -110,6 +110,8 @@ class Demand(msgspec.Struct, frozen=True, tag="demand", tag_field="type"):
         """``image IMAGE (ARCH), line N`` for messages."""
         if not self.image:
             return f"{self.kind} ({self.arch})"
+        if not self.line:
+            return f"image {self.image} ({self.arch})"
         return f"image {self.image} ({self.arch}), line {self.line}"
 
 

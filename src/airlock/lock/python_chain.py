@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from airlock.core.errors import ResolutionError
+from airlock.core.progress import Reporter
 from airlock.fetch.witness import Witness
 from airlock.lock.apt_python import fetch_debs, python_debs, python_dists
 from airlock.lock.apt_resolver import AptResult
@@ -15,6 +16,7 @@ from airlock.lock.model import Artifact, Demand
 from airlock.lock.python_images import NewVenv, PipLines
 from airlock.lock.python_model import PipLine, PythonState, SourceTree
 from airlock.lock.python_resolver import PythonResolver
+from airlock.lock.shortfall import Shortfall
 from airlock.store.pool import Pool
 
 # Debian's python3-venv gives a new environment these packages' wheels (README.Debian of python3.11).
@@ -47,6 +49,29 @@ class PythonChain:
         self._debs = {found.id: found for plan in plans.values() for found in plan.artifacts}
         self._stanzas = {ident: text for plan in plans.values() for ident, text in plan.stanzas.items()}
         self._dists: dict[str, dict[str, str]] = {}
+
+    async def resolve_all(self, reporter: Reporter, shortfall: Shortfall) -> tuple[list[Demand], list[Artifact]]:
+        """Demands and artifacts of all images.
+
+        Args:
+            shortfall: is told of images whose pip commands cannot be answered.
+
+        Raises:
+            ResolutionError, UnclassifiedError, UpstreamError: see ``resolve``.
+        """
+        demands: list[Demand] = []
+        artifacts: list[Artifact] = []
+        images = self._gathered.tree.images
+        with reporter.task(f"{self._gathered.arch}: Python packages", len(images), unit="items") as task:
+            for image in images:
+                task.advance(1)
+                if shortfall.blocks(image.name, image.parent):
+                    continue
+                with shortfall.of(image.name):
+                    asked, found = await self.resolve(image.name, image.parent)
+                    demands += asked
+                    artifacts += found
+        return demands, artifacts
 
     async def resolve(self, image: str, parent: str) -> tuple[list[Demand], list[Artifact]]:
         """Demands and artifacts of one image's pip commands.

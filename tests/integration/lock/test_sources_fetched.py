@@ -126,6 +126,16 @@ async def test_a_branch_tarball_is_fetched_and_first_seen(stand, pool, tmp_path)
     assert (tree.name, tree.file, tree.artifact) == ("keystone", found.file, found.id)
 
 
+async def test_a_project_has_the_name_that_pip_reads_in_it_released_or_not(stand, pool, tmp_path):
+    place = want("heat-base", f"{stand.address}/tarballs/openstack/heat/heat-stable-2024.1.tar.gz")
+    stand.files["/tarballs/openstack/heat/heat-stable-2024.1.tar.gz"] = b"branch"
+    (_, branch), _ = await solve(stand, pool, tmp_path, place, 'default = "branch"')
+    stand.page("openstack-heat", "openstack-heat-22.0.1.tar.gz")
+    (found, release), _ = await solve(stand, pool, tmp_path, place, '[sources.release]\nheat-base = "==22.*"')
+    assert (branch.name, release.name) == ("openstack-heat", "openstack-heat")
+    assert found.path == "openstack-heat/openstack-heat-22.0.1.tar.gz"
+
+
 async def test_a_branch_tarball_that_is_gone_names_the_section(stand, pool, tmp_path):
     with pytest.raises(GoneError, match="keystone-base") as caught:
         await solve(stand, pool, tmp_path, keystone(stand), 'default = "branch"')
