@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -156,9 +157,12 @@ def expectation(
     images: list[Image] = []
     demands: list[Demand] = []
     for arch in loaded.definition.base.architectures:
-        gathered[arch] = gather(environment, loaded, arch, work)
         answers = sealed_sources((demand for demand in lock.demands if demand.arch == arch), lock.by_id)
-        sealed[arch] = render(environment, loaded, arch, "sealed", work / f"sealed-{arch}", answers)
+        assert environment.description  # asked for once, for both
+        with ThreadPoolExecutor(1) as other:
+            rendered = other.submit(render, environment, loaded, arch, "sealed", work / f"sealed-{arch}", answers)
+            gathered[arch] = gather(environment, loaded, arch, work)
+            sealed[arch] = rendered.result()
         images += image_lines(gathered[arch], sealed[arch], loaded.definition.base.distribution)
         demands += gathered[arch].demands
     return Expected(loaded.digest, tuple(images), tuple(demands), tuple(tools)), gathered, sealed

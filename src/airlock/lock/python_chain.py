@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 
@@ -18,6 +19,8 @@ from airlock.lock.python_model import PipLine, PythonState, SourceTree
 from airlock.lock.python_resolver import PythonResolver
 from airlock.lock.shortfall import Shortfall
 from airlock.store.pool import Pool
+
+_Answer = tuple[list[Demand], list[Artifact]]
 
 # Debian's python3-venv gives a new environment these packages' wheels (README.Debian of python3.11).
 _ENSUREPIP = {"pip": "python3-pip-whl", "setuptools": "python3-setuptools-whl"}
@@ -62,16 +65,33 @@ class PythonChain:
         demands: list[Demand] = []
         artifacts: list[Artifact] = []
         images = self._gathered.tree.images
+        tasks: dict[str, asyncio.Task[_Answer]] = {}
         with reporter.task(f"{self._gathered.arch}: Python packages", len(images), unit="items") as task:
-            for image in images:
-                task.advance(1)
-                if shortfall.blocks(image.name, image.parent):
-                    continue
-                with shortfall.of(image.name):
-                    asked, found = await self.resolve(image.name, image.parent)
+            for image in images:  # parents first
+                work = self._after(tasks.get(image.parent), image.name, image.parent, shortfall)
+                tasks[image.name] = asyncio.create_task(work)
+            try:
+                for one in tasks.values():  # in order, so that of several refusals the same one is raised
+                    asked, found = await one
+                    task.advance(1)
                     demands += asked
                     artifacts += found
+            finally:
+                for one in tasks.values():
+                    one.cancel()
+                await asyncio.gather(*tasks.values(), return_exceptions=True)
         return demands, artifacts
+
+    async def _after(
+        self, before: asyncio.Task[_Answer] | None, image: str, parent: str, shortfall: Shortfall
+    ) -> _Answer:
+        """An image's answers, once its parent's state is known; images that do not stand in one line do not wait."""
+        if before is not None:
+            await asyncio.wait([before])
+        if not shortfall.blocks(image, parent):
+            with shortfall.of(image):
+                return await self.resolve(image, parent)
+        return [], []
 
     async def resolve(self, image: str, parent: str) -> tuple[list[Demand], list[Artifact]]:
         """Demands and artifacts of one image's pip commands.
