@@ -233,9 +233,11 @@ class SourceResolver:
         file = safe_component(PurePosixPath(path).name)
         trust = "declared" if declared else "first-seen"
         found = _artifact(project_of(want), "", file, sha256, size, upstream, path, trust)
-        if not declared or debian in file or self._arch in file:
+        if not declared:
             return found
-        return msgspec.structs.replace(found, id=f"{found.id}#{sha256[:8]}", arch=self._arch)
+        named = debian in file or self._arch in file  # else two architectures' files may have one name
+        ident = found.id if named else f"{found.id}#{sha256[:8]}"
+        return msgspec.structs.replace(found, id=ident, arch=self._arch)
 
 
 def _artifact(

@@ -30,6 +30,7 @@ ONCE = FetchTable(connections=2, retries=1, timeout=5.0)
 class Stand:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
+        self.moved: dict[str, str] = {}
         self.address = ""
 
     def page(self, name: str, *files: str) -> None:
@@ -42,6 +43,8 @@ class Stand:
         self.files[f"/simple/{name}/"] = json.dumps(body).encode()
 
     async def handle(self, request: web.Request) -> web.Response:
+        if place := self.moved.get(request.path):
+            raise web.HTTPFound(place)
         if request.path not in self.files:
             raise web.HTTPNotFound
         kind = "application/vnd.pypi.simple.v1+json" if request.path.startswith("/simple/") else "application/x-tar"
@@ -200,6 +203,34 @@ async def test_a_third_partys_archive_is_what_kolla_declares_on_each_architectur
         await solve(stand, pool, tmp_path, wrong)
     with pytest.raises(ResolutionError, match="no sha256 for arm64"):
         await solve(stand, pool, tmp_path, wrong, arch="aarch64")
+
+
+# As GitHub has them: the address of a release leads to a store on another host, with a signature that changes.
+BINARIES = [
+    ("etcd", "etcd-io/etcd/releases/download/v3.4.27/etcd-v3.4.27-linux-{}.tar.gz"),
+    ("prometheus-cadvisor", "google/cadvisor/releases/download/v0.49.2/cadvisor-v0.49.2-linux-{}"),
+    ("prometheus-mtail", "google/mtail/releases/download/v3.0.8/mtail.tar.gz"),
+    ("magnum-conductor-plugin-helm", "helm-v3.16.3-linux-{}.tar.gz"),
+]
+
+
+@pytest.mark.parametrize(("section", "form"), BINARIES)
+async def test_a_binary_is_found_behind_a_redirect_for_each_architecture(stand, pool, tmp_path, section, form):
+    store = Stand()
+    data = {debian: f"{section} for {debian}".encode() for debian in ("amd64", "arm64")}
+    declared = {debian: sha256_bytes(one) for debian, one in data.items()}
+    found: dict[str, Artifact] = {}
+    async with serving(store):
+        for arch, debian in (("x86_64", "amd64"), ("aarch64", "arm64")):
+            place = form.format(debian)
+            store.files[f"/store/{debian}"] = data[debian]
+            stand.moved[f"/{place}"] = f"{store.address}/store/{debian}?signature=abc%2Fdef&expires=1"
+            wanted = want(section, f"{stand.address}/{place}", sha256=declared)
+            (found[arch], _), upstreams = await solve(stand, pool, tmp_path, wanted, arch=arch)
+            assert (found[arch].sha256, found[arch].path, found[arch].arch) == (declared[debian], place, arch)
+            assert found[arch].trust == "declared"
+            assert upstreams == {found[arch].upstream: stand.address}, "where it was led to is not kept"
+    assert len({one.id for one in found.values()}) == 2
 
 
 @pytest.mark.parametrize("kind", ["git", "local"])
