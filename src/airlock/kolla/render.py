@@ -13,6 +13,7 @@ from airlock.kolla.apt_sources import MIRROR, parse_sources_list
 from airlock.kolla.digests import context_digest, dockerfile_digest
 from airlock.kolla.environment import KollaEnvironment, Rendered, SourceWant, WorkerImage
 from airlock.kolla.overrides import Mode, SealedSource, write_knobs
+from airlock.kolla.redirect import redirect
 from airlock.kolla.selection import select
 
 OPENDEV = "opendev"
@@ -94,6 +95,7 @@ def render(
     mode: Mode,
     work: Path,
     sources: Mapping[str, SealedSource] | None = None,
+    files: Mapping[str, Mapping[str, str]] | None = None,
 ) -> RenderedTree:
     """Render the definition's images and their ancestors into ``work`` (what a former rendering left is removed).
 
@@ -101,6 +103,7 @@ def render(
         arch: Kolla's name of the architecture.
         mode: ``upstream`` (addresses as Kolla has them) or ``sealed`` (everything from the mirror in the room).
         sources: for ``sealed``: section of kolla-build.conf → the locked file.
+        files: for ``sealed``: image → address that its Dockerfile fetches → address on the mirror.
 
     Raises:
         DefinitionError: unknown image, base, release, architecture, option or vendor repository (with the nearest
@@ -128,6 +131,10 @@ def render(
     root = Path(answer.root)
     selection = select(loaded, answer.images, kolla.version, arch)
     _prune(root, selection.images)
+    for image in selection.images:
+        if addresses := (files or {}).get(image.name):
+            dockerfile = root / image.path / "Dockerfile"
+            dockerfile.write_text(redirect(dockerfile.read_text("utf-8"), addresses, image.name), "utf-8")
     images = tuple(_image(image, root) for image in selection.images)
     apt = _apt_files(root / "base", knobs.sources_list, loaded.definition.base.distribution)
     upstreams: dict[str, str] = {}

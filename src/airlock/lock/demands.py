@@ -14,6 +14,7 @@ from airlock.kolla.reading.model import (
     AptCommand,
     BaseImage,
     Command,
+    Download,
     ImageReading,
     PipInstall,
     SourceAdd,
@@ -61,6 +62,8 @@ def image_demands(
         elif isinstance(detail, SourceAdd):
             for section in sections.get(detail.archive, ()):
                 demands.append(_demand(arch, reading, command, "source", section))
+        elif isinstance(detail, Download):
+            demands.append(_demand(arch, reading, command, "file", detail.url))
         elif isinstance(detail, VendorRepository) and detail.name not in vendor_repositories:
             demands.append(_demand(arch, reading, command, "vendor-repository", detail.name, LEFT_OUT))
         elif command.kind == "demand":

@@ -16,6 +16,7 @@ from airlock.kolla.overrides import SealedSource, own_shims
 from airlock.kolla.reading import ImageReading, ImageState, load_rules, read_image
 from airlock.kolla.render import RenderedTree, render, unsealed_sources
 from airlock.lock.demands import archive_sections, image_demands, repository_demands
+from airlock.lock.downloads import sealed_files
 from airlock.lock.model import Artifact, Demand, Image, Lock
 from airlock.lock.proof import Expected
 from airlock.lock.shortfall import Shortfall
@@ -134,18 +135,36 @@ def image_lines(gathered: Gathered, sealed: RenderedTree, distribution: str) -> 
 
 
 def render_sealed(
-    environment: KollaEnvironment, loaded: LoadedDefinition, arch: str, work: Path, sources: Mapping[str, SealedSource]
+    environment: KollaEnvironment,
+    loaded: LoadedDefinition,
+    arch: str,
+    work: Path,
+    demands: Iterable[Demand],
+    by_id: Mapping[str, Artifact],
 ) -> RenderedTree:
-    """The tree that is built in the room.
+    """The tree that is built in the room, with every address that is locked leading to the mirror.
+
+    Args:
+        demands: answered; those of other architectures are passed over.
+        by_id: the artifacts that answer them.
 
     Raises:
-        UnclassifiedError: Kolla would fetch an archive from elsewhere than the mirror.
+        UnclassifiedError: an address cannot be led to the mirror.
     """
-    tree = render(environment, loaded, arch, "sealed", work / f"sealed-{arch}", sources)
+    own = [demand for demand in demands if demand.arch == arch]
+    sources, files = sealed_sources(own, by_id), sealed_files(own, by_id)
+    return render(environment, loaded, arch, "sealed", work / f"sealed-{arch}", sources, files)
+
+
+def require_sealed(tree: RenderedTree) -> None:
+    """See that Kolla fetches every archive from the mirror.
+
+    Raises:
+        UnclassifiedError: it would fetch one from elsewhere.
+    """
     if outside := unsealed_sources(tree):
         lines = [f"image {image}: the archive of section {want.section} is not locked" for image, want in outside]
         raise UnclassifiedError("\n".join(lines), remedy="Run `airlock lock` again.")
-    return tree
 
 
 def expectation(
@@ -157,10 +176,9 @@ def expectation(
     images: list[Image] = []
     demands: list[Demand] = []
     for arch in loaded.definition.base.architectures:
-        answers = sealed_sources((demand for demand in lock.demands if demand.arch == arch), lock.by_id)
         assert environment.description  # asked for once, for both
         with ThreadPoolExecutor(1) as other:
-            rendered = other.submit(render, environment, loaded, arch, "sealed", work / f"sealed-{arch}", answers)
+            rendered = other.submit(render_sealed, environment, loaded, arch, work, lock.demands, lock.by_id)
             gathered[arch] = gather(environment, loaded, arch, work)
             sealed[arch] = rendered.result()
         images += image_lines(gathered[arch], sealed[arch], loaded.definition.base.distribution)

@@ -26,7 +26,8 @@ from airlock.kolla.environment import KollaEnvironment
 from airlock.lock.apt_images import resolve_apt
 from airlock.lock.apt_resolver import AptResolver
 from airlock.lock.base_reference import fetch_bases, registries
-from airlock.lock.gather import Gathered, gather, image_lines, render_sealed, sealed_sources
+from airlock.lock.downloads import resolve_downloads
+from airlock.lock.gather import Gathered, gather, image_lines, render_sealed, require_sealed
 from airlock.lock.indexes import STANZAS, AptIndexes
 from airlock.lock.model import Artifact, Demand, Image, Lock, make_lock
 from airlock.lock.python_chain import PythonChain
@@ -201,6 +202,9 @@ class _Solver:
         found = await resolve_sources(self._loaded, gathered, self._witness, self._pool, settled, shortfall)
         parts.add(list(found.demands), list(found.artifacts))
         parts.upstreams |= found.upstreams
+        files = await resolve_downloads(gathered.demands, self._witness, settled, shortfall)
+        parts.add(list(files.demands), list(files.artifacts))
+        parts.upstreams |= files.upstreams
         resolver = self._apt_resolver(gathered)
         await self._update(resolver)
         plans = await asyncio.to_thread(resolve_apt, gathered, resolver, self._pool, self._reporter, shortfall)
@@ -216,9 +220,10 @@ class _Solver:
         if shortfall.refused:
             return
         parts.demands += [demand for demand in gathered.demands if demand.kind == "vendor-repository"]
-        by_id = {artifact.id: artifact for artifact in found.artifacts}
-        answers = sealed_sources(found.demands, by_id)
-        sealed = await asyncio.to_thread(render_sealed, environment, self._loaded, arch, self._work, answers)
+        by_id = {artifact.id: artifact for artifact in (*found.artifacts, *files.artifacts)}
+        answers = [*found.demands, *files.demands]
+        sealed = await asyncio.to_thread(render_sealed, environment, self._loaded, arch, self._work, answers, by_id)
+        require_sealed(sealed)
         parts.images += image_lines(gathered, sealed, self._loaded.definition.base.distribution)
         _all_answered(gathered, parts)
 

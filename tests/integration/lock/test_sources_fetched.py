@@ -19,8 +19,10 @@ from airlock.definition.load import load_definition
 from airlock.definition.model import LoadedDefinition
 from airlock.fetch.witness import Witness
 from airlock.kolla.environment import SourceWant
-from airlock.lock.model import Artifact
+from airlock.lock.downloads import resolve_downloads
+from airlock.lock.model import Artifact, Demand
 from airlock.lock.python_model import SourceTree
+from airlock.lock.shortfall import Shortfall
 from airlock.lock.sources import SourceResolver
 from airlock.store.pool import Pool
 
@@ -231,6 +233,36 @@ async def test_a_binary_is_found_behind_a_redirect_for_each_architecture(stand, 
             assert found[arch].trust == "declared"
             assert upstreams == {found[arch].upstream: stand.address}, "where it was led to is not kept"
     assert len({one.id for one in found.values()}) == 2
+
+
+async def test_a_file_of_a_run_is_fetched_from_an_upstream_named_after_its_host(stand, pool, tmp_path):
+    store = Stand()
+    async with serving(store):
+        store.files["/raw/10.9/check.sh"] = b"#!/bin/bash\n"
+        stand.moved["/r/10.9/check.sh"] = f"{store.address}/raw/10.9/check.sh?token=1"
+        asked = [
+            Demand("x86_64", "mariadb-base", 36, "file", f"{stand.address}/r/10.9/check.sh"),
+            Demand("x86_64", "mariadb-base", 30, "apt", "install x"),
+            Demand("x86_64", "zun-cni-daemon", 26, "file", f"{stand.address}/gone.tgz"),
+        ]
+        for keep_going in (True, False):
+            shortfall = Shortfall("x86_64", keep_going=keep_going)
+            async with Witness.record(pool, {}, ONCE) as witness:
+                if not keep_going:
+                    with pytest.raises(GoneError, match=r"zun-cni-daemon \(x86_64\), line 26: gone.tgz"):
+                        await resolve_downloads(asked, witness, (), shortfall)
+                    break
+                found = await resolve_downloads(asked, witness, (), shortfall)
+                assert [one.image for one in shortfall.refused] == ["zun-cni-daemon"]
+                transcript = pool.add_bytes(witness.transcript())
+    async with Witness.replay(pool, transcript) as witness:
+        again = await resolve_downloads(asked[:1], witness, (), Shortfall("x86_64"))
+    assert again.demands == found.demands
+    (file,) = found.artifacts
+    assert (file.kind, file.file, file.path, file.trust) == ("file", "check.sh", "r/10.9/check.sh", "first-seen")
+    assert file.sha256 == sha256_bytes(b"#!/bin/bash\n")
+    assert found.demands[0].artifacts == (file.id,)
+    assert found.upstreams == {file.upstream: stand.address}
 
 
 @pytest.mark.parametrize("kind", ["git", "local"])
