@@ -87,6 +87,16 @@ $(VENV)/.window-packages: scripts/packages
 test-full: install boxes .cache/boxes/.zuul-made $(VENV)/.dev $(VENV)/.window-packages
 	@scripts/test --full
 
+## make lock-all          lock every image of examples/all-debian, into .cache/all-images/ (ARCHES="x86_64 aarch64")
+.PHONY: lock-all
+lock-all: install
+	@scripts/lock-all
+
+## make validate-all      fetch what these locks name (a gigabyte an architecture) and prove them
+.PHONY: validate-all
+validate-all: install
+	@scripts/lock-all --validate
+
 ## make lint              ruff, mypy, import-linter
 .PHONY: lint
 lint: install $(VENV)/.dev

@@ -30,7 +30,7 @@ def file_time(artifact: Artifact, path: Path) -> int:
     """Seconds since the epoch at which an artifact was made, as it says itself.
 
     A .deb says so in the header of its first ar member (deb(5)), a wheel, an sdist (tar or zip) by its newest member,
-    an image by ``created`` of its configuration (its other files do not say).
+    an image by ``created`` of its configuration (its other files do not say). A bare binary does not say.
 
     Raises:
         IntegrityError: the file is not of its kind.
@@ -43,7 +43,7 @@ def file_time(artifact: Artifact, path: Path) -> int:
         if artifact.kind == "wheel" or zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 return max((calendar.timegm(member.date_time) for member in archive.infolist()), default=0)
-        if artifact.kind in ("sdist", "source"):
+        if artifact.kind == "sdist" or (artifact.kind in ("source", "file") and tarfile.is_tarfile(path)):
             with tarfile.open(path, "r:*") as archive:
                 return max((int(member.mtime) for member in archive), default=0)
     except (OSError, ValueError, msgspec.MsgspecError, tarfile.TarError, zipfile.BadZipFile) as error:

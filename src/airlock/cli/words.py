@@ -1,6 +1,8 @@
-"""Numbers with their nouns, for people."""
+"""Numbers with their nouns, and lists, for people."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from airlock.evidence.window import WindowRecord
 
@@ -30,3 +32,16 @@ def window_lines(record: WindowRecord) -> list[str]:
     lines += [f"refused   the name {name}" for name in record.refused_names[:20]]
     lines += [f"note      {note}" for note in record.notes]
     return lines
+
+
+def left_out_lines(left_out: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """What the definition selects and does not build, for a person."""
+    return [
+        line
+        for arch, images in left_out.items()
+        if images
+        for line in (
+            f"{counted(len(images), 'image')} left out ({arch}):",
+            *(f"  {image}: {reason}" for image, reason in images.items()),
+        )
+    ]
