@@ -12,9 +12,15 @@ help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
 ## make demo              the whole way on this machine: keystone built with no internet (root; IMAGES=base for less)
+##   STORES=real          the same through a real Nexus, Gerrit, Zuul and registry; KEEP=1 leaves them up to look at
 .PHONY: demo
+ifeq ($(STORES),real)
+demo: install .cache/boxes/.zuul-made
+	@IMAGES="$(IMAGES)" KEEP="$(KEEP)" $(VENV)/bin/python -m demo
+else
 demo: install
 	@IMAGES="$(IMAGES)" scripts/demo
+endif
 
 ## make demo-validate     the proof of completeness on the demo's factory alone
 .PHONY: demo-validate
@@ -24,6 +30,7 @@ demo-validate: install
 ## make clean-demo        remove all that the demo made
 .PHONY: clean-demo
 clean-demo:
+	@test ! -d .demo/real || $(VENV)/bin/python -m demo clean
 	@scripts/demo --clean
 
 ## make install           the command into .venv/bin/airlock
@@ -64,19 +71,37 @@ test-zuul: install .cache/boxes/.zuul-made $(VENV)/.dev
 
 ## make test              lint, types, unit and integration tests, one sealed build (under 30 minutes; root)
 .PHONY: test
-test: install boxes $(VENV)/.dev
+test: install boxes $(VENV)/.dev $(VENV)/.window-packages
 	@scripts/test
+
+## make test-window       the firewall's windows alone, in namespaces, at full counts (root)
+.PHONY: test-window
+test-window: install $(VENV)/.dev $(VENV)/.window-packages
+	@$(VENV)/bin/python -m pytest tests/unit/firewall tests/integration/firewall -m "" -q
+
+$(VENV)/.window-packages: scripts/packages
+	@scripts/packages window && touch $@
 
 ## make test-full         everything at the stated counts, resumable; results dated in docs/results/
 .PHONY: test-full
-test-full: install boxes .cache/boxes/.zuul-made $(VENV)/.dev
+test-full: install boxes .cache/boxes/.zuul-made $(VENV)/.dev $(VENV)/.window-packages
 	@scripts/test --full
+
+## make lock-all          lock every image of examples/all-debian, into .cache/all-images/ (ARCHES="x86_64 aarch64")
+.PHONY: lock-all
+lock-all: install
+	@scripts/lock-all
+
+## make validate-all      fetch what these locks name (a gigabyte an architecture) and prove them
+.PHONY: validate-all
+validate-all: install
+	@scripts/lock-all --validate
 
 ## make lint              ruff, mypy, import-linter
 .PHONY: lint
 lint: install $(VENV)/.dev
-	$(VENV)/bin/ruff format --check src tests boxes
-	$(VENV)/bin/ruff check src tests boxes
+	$(VENV)/bin/ruff format --check src tests boxes demo scripts/stand-in-base
+	$(VENV)/bin/ruff check src tests boxes demo scripts/stand-in-base
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 

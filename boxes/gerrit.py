@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -29,6 +30,7 @@ _FIRST_TOKEN = "initialToken"  # noqa: S105  its name
 _CONFIG = """[gerrit]
   basePath = git
   canonicalWebUrl = http://{host}:{port}/
+  serverId = {server_id}
 [auth]
   type = DEVELOPMENT_BECOME_ANY_ACCOUNT
 [httpd]
@@ -130,7 +132,10 @@ class Gerrit(Box):
         config = self.site / "etc/gerrit.config"
         config.parent.mkdir(parents=True, exist_ok=True)
         config.write_text(
-            _CONFIG.format(host=LOOPBACK, port=self._port, ssh_port=self._ssh_port, java=java_21()), "utf-8"
+            _CONFIG.format(
+                host=LOOPBACK, port=self._port, ssh_port=self._ssh_port, java=java_21(), server_id=self._server_id()
+            ),
+            "utf-8",
         )
         if done.exists():
             return
@@ -140,6 +145,13 @@ class Gerrit(Box):
         if result.returncode != 0:
             raise ToolError(f"gerrit init failed with {result.returncode}: {last_lines(result)}")
         done.touch()
+
+    def _server_id(self) -> str:
+        """Who this Gerrit is: changes are for the server that wrote them, and no other reads them."""
+        path = self.folder / "server-id"
+        if not path.exists():
+            write_file(path, f"{uuid.uuid4()}\n".encode())
+        return path.read_text("utf-8").strip()
 
     def _java(self, *options: str) -> list[str | Path]:
         home = f"-Duser.home={self.folder / 'home'}"  # Java takes the one of the password file, not HOME

@@ -60,10 +60,10 @@ def own_files(zuul: Zuul, *places: Place) -> dict[str, bytes]:
 def configure(zuul: Zuul, *places: Place, seeded: bool = False) -> str:
     """Have the config project hold what these places take, and a running Zuul read it; the commit.
 
+    Projects that Gerrit lacks are made, without a commit: Zuul does not load a tenant otherwise.
+
     Args:
         seeded: it holds :func:`shared_files` already, from a bundle, and only :func:`own_files` are added.
-
-    Projects that Gerrit lacks are made, without a commit: Zuul does not load a tenant otherwise.
 
     Raises:
         ToolError: Gerrit refuses, or Zuul finds errors in it.

@@ -27,6 +27,7 @@ from airlock.definition.model import LoadedDefinition
 from airlock.fetch.witness import Witness
 from airlock.lock.git_repositories import resolve_repositories
 from airlock.lock.model import Artifact, ArtifactKind, Demand, Image, Lock, make_lock
+from airlock.store.artifacts import store_path
 from airlock.store.pool import Pool
 
 QUIET = SilentReporter()
@@ -150,12 +151,17 @@ def write_indexes(factory: Factory, lock: Lock, **more: bytes) -> None:
     indexes = {
         "apt/debian/dists/bookworm/Release": b"Suite: bookworm\n",
         "apt/debian/dists/bookworm/main/binary-amd64/Packages": b"".join(
-            f"Package: {one.name}\nFilename: {names.store_path(one.sha256, one.file)}\n\n".encode()
+            f"Package: {one.name}\nFilename: {store_path(one.sha256, one.file)}\n\n".encode()
             for one in lock.artifacts
             if one.kind == "deb"
         ),
         "pypi/simple/index.html": b"<html></html>\n",
-        "files.json": json.dumps({f"sources/{one.file}": one.sha256 for one in lock.artifacts}).encode(),
+        "files.json": json.dumps(
+            {
+                f"sources/{one.file}": {"sha256": one.sha256, "size": one.size, "file": one.file}
+                for one in lock.artifacts
+            }
+        ).encode(),
     } | more
     for name, data in indexes.items():
         path = factory.indexes / lock.digest / name

@@ -21,6 +21,7 @@ from airlock.core.errors import AirlockError
 from airlock.core.settings import FactoryFile, SiteFile
 from airlock.definition.model import Definition
 from airlock.evidence.record import Record
+from airlock.evidence.window import WindowRecord
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -113,7 +114,13 @@ def fields_of(table: type, prefix: str = "") -> Iterator[str]:
 
 @pytest.mark.parametrize(
     ("page", "table"),
-    [("definition.md", Definition), ("settings.md", FactoryFile), ("settings.md", SiteFile), ("record.md", Record)],
+    [
+        ("definition.md", Definition),
+        ("settings.md", FactoryFile),
+        ("settings.md", SiteFile),
+        ("record.md", Record),
+        ("window.md", WindowRecord),
+    ],
 )
 def test_every_field_of_a_format_is_documented(page, table):
     text = (DOCS / "formats" / page).read_text("utf-8")

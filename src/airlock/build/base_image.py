@@ -55,9 +55,10 @@ def base_want(lock: Lock, arch: str, release: str, sources_list: str, timestamp:
     return BaseWant(arch, release, sources_list, timestamp, packages, reference)
 
 
-def base_content(lock: Lock, content: Callable[[Artifact], Path]) -> dict[str, Path]:
-    """sha256 → file of every image's file that a lock names."""
-    return {artifact.sha256: content(artifact) for artifact in lock.artifacts if artifact.kind == "image"}
+def base_content(lock: Lock, want: BaseWant, content: Callable[[Artifact], Path]) -> dict[str, Path]:
+    """sha256 → file of the registry's image that is wanted; nothing for one made from packages."""
+    wanted = want.packages if want.reference else ()
+    return {artifact.sha256: content(artifact) for artifact in lock.artifacts if artifact.sha256 in wanted}
 
 
 async def provide_base(

@@ -20,11 +20,11 @@ import msgspec
 
 from airlock.build.base_image import base_content, base_want, provide_base
 from airlock.build.image_facts import run_check
+from airlock.build.materials import local_files
 from airlock.build.mirror import BundleMirror
-from airlock.build.prepare import Prepared, content_of, image_wheels, prepare
+from airlock.build.prepare import Prepared, image_wheels, prepare
 from airlock.build.publish import Publisher
 from airlock.build.record_parts import network_part, served_part
-from airlock.build.timestamps import image_times
 from airlock.build.wheel_cache import CachedWheel, WheelCache
 from airlock.build.wheels import WheelBuilder
 from airlock.bundle.stored import StoredBundle
@@ -202,6 +202,7 @@ def _record(
         wheels=finding.wheels,
         network=finding.network or unsealed,
         served=finding.served,
+        store=bundle.store.name,
     )
 
 
@@ -231,25 +232,26 @@ class _Build:
         with TemporaryDirectory(prefix="airlock-build-") as name:
             work = Path(name)
             with self._finding.stage("prove"):
-                prepared = await prepare(self._bundle, self._site.cache, work, self._reporter)
+                prepared = await prepare(self._bundle, self._arch, self._site.cache, work, self._reporter)
             if self._arch not in prepared.trees:
                 raise ToolError(
                     f"bundle {self._bundle.id} is for {', '.join(prepared.trees)}; this machine is {self._arch}",
                     remedy="Build on a machine of that architecture.",
                 )
-            times = image_times(self._bundle.lock, self._arch, content_of(self._bundle))
             began = time.monotonic()
             async with SealedRoom.open(
                 self._build_id, self._site.state / "room", mirror=self._mirror, reporter=self._reporter
             ) as room:
                 self._finding.stages["seal"] = round(time.monotonic() - began, 3)
                 try:
-                    await self._in_room(room, prepared, times, work)
+                    await self._in_room(room, prepared, work)
+                except BuildError as error:
+                    raise blamed(error, room.failures) from None
                 finally:
                     self._look_back(room)
 
-    async def _in_room(self, room: SealedRoom, prepared: Prepared, times: dict[str, int], work: Path) -> None:
-        finding, reporter = self._finding, self._reporter
+    async def _in_room(self, room: SealedRoom, prepared: Prepared, work: Path) -> None:
+        finding, reporter, times = self._finding, self._reporter, prepared.times
         await self._empty(room)
         finding.engine = await _engine_facts(room)
         with finding.stage("canary"):
@@ -263,10 +265,11 @@ class _Build:
             release = prepared.loaded.definition.base.release
             want = base_want(self._bundle.lock, self._arch, release, prepared.sources_list[self._arch], times[""])
             cache = self._site.cache / "base"
-            files = base_content(self._bundle.lock, content_of(self._bundle))
-            base = await provide_base(room, want, files, cache, fresh=self._request.fresh, reporter=reporter)
+            with local_files(self._bundle, work / "base image") as content:
+                files = await asyncio.to_thread(base_content, self._bundle.lock, want, content)
+                base = await provide_base(room, want, files, cache, fresh=self._request.fresh, reporter=reporter)
         with finding.stage("build"):
-            outcome = await self._kolla(room, prepared, times, work)
+            outcome = await self._kolla(room, prepared, work)
         checks: dict[str, list[Check]] = {}
         with finding.stage("check"):
             outcome.check()
@@ -290,8 +293,8 @@ class _Build:
         """Images of earlier builds go: a layer taken from one would have other inputs under the same words."""
         await room.engine.podman("rmi", "--all", "--force", check=True)
 
-    async def _kolla(self, room: SealedRoom, prepared: Prepared, times: dict[str, int], work: Path) -> BuildOutcome:
-        tree = prepared.trees[self._arch]
+    async def _kolla(self, room: SealedRoom, prepared: Prepared, work: Path) -> BuildOutcome:
+        tree, times = prepared.trees[self._arch], prepared.times
         builder = WheelBuilder(
             room.engine, self._cache, build_id=self._build_id, fresh=self._request.fresh, logs=self._logs,
             work=work / "wheels", reporter=self._reporter,
@@ -340,6 +343,18 @@ class _Build:
         report = room.report()
         self._finding.network = network_part(report)
         self._finding.served = served_part(report, self._mirror.origins, self._mirror.sizes)
+
+
+def blamed(error: BuildError, failures: Sequence[AirlockError]) -> AirlockError:
+    """A build's failure, laid to the store where the gateway could not have files from it.
+
+    Args:
+        failures: the gateway's.
+    """
+    if not failures:
+        return error
+    first = failures[0]
+    return type(first)(f"{first.message}; so {error.message}", remedy=f"{first.remedy} {error.remedy}".strip())
 
 
 async def _engine_facts(room: SealedRoom) -> dict[str, str]:

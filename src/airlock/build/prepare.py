@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
 from pathlib import Path
 
 import msgspec
 
+from airlock.build.materials import check_and_date, local_files
+from airlock.build.timestamps import image_times
 from airlock.build.wheel_keys import WheelWant, wheel_wants
 from airlock.build.wheels import prefixes
 from airlock.bundle.stored import StoredBundle
@@ -19,7 +21,7 @@ from airlock.definition.model import LoadedDefinition
 from airlock.kolla.environment import KollaEnvironment
 from airlock.kolla.render import RenderedTree
 from airlock.lock.gather import expectation
-from airlock.lock.model import Artifact, Lock
+from airlock.lock.model import Lock
 from airlock.lock.proof import Gap, prove_lock
 from airlock.lock.tools import required_tools, tool_artifacts, tools_environment
 
@@ -30,12 +32,14 @@ class Prepared(msgspec.Struct, frozen=True):
     Attributes:
         trees: architecture → the sealed rendering, proved to have the digests the lock names.
         sources_list: architecture → the sealed /etc/apt/sources.list.
+        times: the time that each image of this machine's architecture bears: see ``image_times``.
     """
 
     loaded: LoadedDefinition
     environment: KollaEnvironment
     trees: dict[str, RenderedTree]
     sources_list: dict[str, str]
+    times: dict[str, int]
 
 
 def lay_out_definition(bundle: StoredBundle, folder: Path) -> LoadedDefinition:
@@ -45,10 +49,11 @@ def lay_out_definition(bundle: StoredBundle, folder: Path) -> LoadedDefinition:
     return load_definition(folder)
 
 
-async def prepare(bundle: StoredBundle, cache: Path, work: Path, reporter: Reporter) -> Prepared:
+async def prepare(bundle: StoredBundle, arch: str, cache: Path, work: Path, reporter: Reporter) -> Prepared:
     """Render at the site, from the bundle alone, and prove it against the lock.
 
     Args:
+        arch: this machine's architecture.
         cache: where Kolla's environments are kept.
         work: folder for this build.
 
@@ -58,9 +63,10 @@ async def prepare(bundle: StoredBundle, cache: Path, work: Path, reporter: Repor
     """
     lock = bundle.lock
     loaded = lay_out_definition(bundle, work / "definition")
-    bundle.check(reporter)
+    dates = await asyncio.to_thread(check_and_date, bundle, arch, work / "content", reporter)
     reporter.say("Kolla's environment, from the bundle's wheels")
-    python = await tools_environment(tool_artifacts(lock), content_of(bundle), cache / "kolla")
+    with local_files(bundle, work / "wheels of tools") as content:
+        python = await tools_environment(tool_artifacts(lock), content, cache / "kolla")
     environment = KollaEnvironment(python)
     reporter.say("rendering, and proving it against the lock")
     expected, _, sealed = expectation(environment, loaded, lock, required_tools(loaded), work)
@@ -68,18 +74,7 @@ async def prepare(bundle: StoredBundle, cache: Path, work: Path, reporter: Repor
     if gaps:
         _refuse(bundle, gaps)
     lists = {arch: tree.apt.get("sources.list", b"").decode() for arch, tree in sealed.items()}
-    return Prepared(loaded, environment, sealed, lists)
-
-
-def content_of(bundle: StoredBundle) -> Callable[[Artifact], Path]:
-    """Where an artifact of the bundle's own lock lies."""
-
-    def find(artifact: Artifact) -> Path:
-        path = bundle.content(artifact.sha256, artifact.file)
-        assert path is not None, "an artifact of the lock is content"
-        return path
-
-    return find
+    return Prepared(loaded, environment, sealed, lists, image_times(lock, arch, dates))
 
 
 def _refuse(bundle: StoredBundle, gaps: list[Gap]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import calendar
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def file_time(artifact: Artifact, path: Path) -> int:
     """Seconds since the epoch at which an artifact was made, as it says itself.
 
     A .deb says so in the header of its first ar member (deb(5)), a wheel, an sdist (tar or zip) by its newest member,
-    an image by ``created`` of its configuration (its other files do not say).
+    an image by ``created`` of its configuration (its other files do not say). A bare binary does not say.
 
     Raises:
         IntegrityError: the file is not of its kind.
@@ -43,7 +43,7 @@ def file_time(artifact: Artifact, path: Path) -> int:
         if artifact.kind == "wheel" or zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 return max((calendar.timegm(member.date_time) for member in archive.infolist()), default=0)
-        if artifact.kind in ("sdist", "source"):
+        if artifact.kind == "sdist" or (artifact.kind in ("source", "file") and tarfile.is_tarfile(path)):
             with tarfile.open(path, "r:*") as archive:
                 return max((int(member.mtime) for member in archive), default=0)
     except (OSError, ValueError, msgspec.MsgspecError, tarfile.TarError, zipfile.BadZipFile) as error:
@@ -67,23 +67,15 @@ def _image_time(path: Path) -> int:
     return max(calendar.timegm(datetime.fromisoformat(created).utctimetuple()), 0) if created else 0
 
 
-def image_times(lock: Lock, arch: str, content: Callable[[Artifact], Path]) -> dict[str, int]:
+def image_times(lock: Lock, arch: str, times: Mapping[str, int]) -> dict[str, int]:
     """Seconds since the epoch for every image of one architecture; ``""`` stands for the base image.
 
     Args:
-        content: where an artifact's file is.
+        times: artifact id → ``file_time``.
     """
-    by_id = lock.by_id
-    known: dict[str, int] = {}
 
     def newest(idents: Iterable[str]) -> int:
-        found = 0
-        for ident in idents:
-            if ident not in known:
-                artifact = by_id[ident]
-                known[ident] = file_time(artifact, content(artifact))
-            found = max(found, known[ident])
-        return found
+        return max((times[ident] for ident in idents), default=0)
 
     own: dict[str, int] = {}
     base = 0

@@ -8,6 +8,7 @@ import msgspec
 
 from airlock.bundle.plan import plan_bundle
 from airlock.bundle.serials import assign_serial
+from airlock.bundle.windows import windows_of
 from airlock.bundle.write import BundleInfo, require_pool, write_plan
 from airlock.core.errors import IncompleteError
 from airlock.core.files import exclusive
@@ -15,6 +16,7 @@ from airlock.core.progress import Reporter
 from airlock.core.settings import Factory
 from airlock.definition.model import LoadedDefinition
 from airlock.evidence import ledger
+from airlock.firewall.window import recover
 from airlock.lock.files import load_lock
 from airlock.lock.indexes import read_indexes
 from airlock.lock.model import Lock
@@ -47,7 +49,9 @@ def make_bundle(factory: Factory, definition: LoadedDefinition, media: Path, rep
     """
     with exclusive(factory.state / "factory.lock", "the factory"):
         lock = load_lock(definition.lock_path)
-        plan = plan_bundle(lock, definition, load_indexes(factory, lock))
+        recover(factory)
+        windows = windows_of(factory, lock.digest)
+        plan = plan_bundle(lock, definition, load_indexes(factory, lock), windows=windows)
         pool = Pool(factory.pool)
         require_pool(plan, pool)
         serial = assign_serial(

@@ -20,6 +20,7 @@ INSTALLER = "install-airlock.py"
 COMMITTED = "COMMITTED.json"
 DEFINITION = "definition"
 INDEXES = "indexes"
+WINDOWS = "evidence/windows"
 POOL = "pool"
 
 MAX_COMPONENT = 240  # bytes; ``.part`` must fit behind it within 255
@@ -41,11 +42,6 @@ def extension(file: str) -> str:
 def content_path(sha256: str, file: str) -> str:
     """Where the content of that sha256, called ``file``, lies in a bundle."""
     return f"{POOL}/{sha256[:2]}/{sha256}{extension(file)}"
-
-
-def store_path(sha256: str, file: str) -> str:
-    """Where it lies in a site's store, under its own name there, since pip reads names from addresses."""
-    return f"{POOL}/{sha256[:2]}/{sha256}/{file}"
 
 
 def check_path(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.resources import files
+from typing import Any
 
 import msgspec
 
@@ -22,6 +23,7 @@ from airlock.bundle.manifest import (
     bundle_id,
     content_bytes,
 )
+from airlock.bundle.windows import Windows
 from airlock.core.canonical import canonical
 from airlock.core.digest import sha256_bytes
 from airlock.core.errors import DefinitionError, IntegrityError, StateError
@@ -46,6 +48,7 @@ class Plan(msgspec.Struct, frozen=True):
     artifacts: dict[str, list[str]]
     sources: dict[str, bytes]
     files: tuple[FileEntry, ...]
+    windows: tuple[dict[str, Any], ...] = ()
 
     def manifest(self, serial: int, ledger_head: str) -> Manifest:
         """The manifest of this plan under that serial."""
@@ -61,7 +64,7 @@ class Plan(msgspec.Struct, frozen=True):
             content=Totals(len(self.content), sum(entry.size for entry in self.content)),
             delivery=Delivery(),
             volumes=1,
-            windows=(),
+            windows=self.windows,
             lock=self.lock,
             definition=self.definition,
             git=self.git,
@@ -88,11 +91,14 @@ class Plan(msgspec.Struct, frozen=True):
         return sum(entry.size for entry in (*self.content, *self.files))
 
 
-def plan_bundle(lock: Lock, definition: LoadedDefinition, indexes: Mapping[str, bytes]) -> Plan:
+def plan_bundle(
+    lock: Lock, definition: LoadedDefinition, indexes: Mapping[str, bytes], windows: Windows | None = None
+) -> Plan:
     """Decide what a bundle of this lock holds.
 
     Args:
         indexes: relative name → bytes, as ``lock.indexes.build_indexes`` makes them.
+        windows: the firewall windows that the lock's files came through.
 
     Raises:
         StateError: the lock was made for another definition.
@@ -113,6 +119,8 @@ def plan_bundle(lock: Lock, definition: LoadedDefinition, indexes: Mapping[str, 
     }
     for folder, things in ((names.DEFINITION, definition.files), (names.INDEXES, indexes)):
         small |= {f"{folder}/{name}": thing for name, thing in things.items()}
+    windows = windows or Windows()
+    small |= {path: place.read_bytes() for path, place in windows.files.items()}
     _check(small, definition)
     entries = tuple(sorted(_entry(path, source) for path, source in small.items()))
     if len(entries) + len(content) > MAX_FILES or 200 * len(entries) > MAX_MANIFEST:
@@ -126,6 +134,7 @@ def plan_bundle(lock: Lock, definition: LoadedDefinition, indexes: Mapping[str, 
         artifacts=artifacts,
         sources=small,
         files=entries,
+        windows=windows.summaries,
     )
 
 

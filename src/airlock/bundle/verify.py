@@ -20,11 +20,11 @@ from airlock.bundle.manifest import (
     sums_bytes,
 )
 from airlock.bundle.media import Findings, hash_plain, read_plain, show, walk
-from airlock.bundle.parallel import in_threads
 from airlock.bundle.plan import content_entry
 from airlock.core.canonical import canonical
 from airlock.core.digest import sha256_bytes
 from airlock.core.errors import IncompleteError, IntegrityError, UsageError
+from airlock.core.parallel import in_threads
 from airlock.core.progress import Reporter
 from airlock.lock.model import Lock, read_lock
 

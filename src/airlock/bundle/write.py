@@ -10,11 +10,11 @@ import msgspec
 
 from airlock.bundle import names
 from airlock.bundle.manifest import FileEntry, Manifest, sums_bytes
-from airlock.bundle.parallel import in_threads
 from airlock.bundle.plan import Plan
 from airlock.core.digest import sha256_bytes, sha256_file
 from airlock.core.errors import IncompleteError, IntegrityError, StateError
 from airlock.core.files import PART, copy_file, require_space, sync_filesystem, write_file
+from airlock.core.parallel import in_threads
 from airlock.core.progress import Reporter
 from airlock.core.space import space_error
 from airlock.store.pool import Pool

@@ -8,12 +8,20 @@ from typing import Annotated, Any
 import typer
 
 from airlock.cli.common import DEFAULT_FACTORY, DEFAULT_SITE, FactoryOption, JsonOption, SiteOption, answer, verb
-from airlock.cli.words import counted
+from airlock.cli.words import counted, window_lines
 from airlock.core.errors import FormatError, UsageError
 from airlock.core.settings import load_factory, load_site
 from airlock.evidence.holdings import Holding, holdings
 from airlock.evidence.query import parse_query
-from airlock.site.audit import BuildStory, LedgerSummary, all_records, check_records, summarise, tell_build
+from airlock.site.audit import (
+    BuildStory,
+    LedgerSummary,
+    all_records,
+    check_records,
+    summarise,
+    tell_build,
+    tell_windows,
+)
 
 
 @verb
@@ -27,13 +35,16 @@ def audit(
     build: Annotated[
         str, typer.Option("--build", metavar="ID", help="Who triggered this build, what came of it.")
     ] = "",
+    windows: Annotated[
+        str, typer.Option("--windows", metavar="BUNDLE", help="Through which firewall windows its files came.")
+    ] = "",
     head: Annotated[str, typer.Option("--head", help="A head noted elsewhere, which must be in the chain.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Verify the ledger of a site (or a factory), and answer questions about its builds."""
     if _about_factory(context):
-        if holds or build:
-            raise UsageError("--holds and --build ask a site's build records", remedy="Name it: --site SITE.")
+        if holds or build or windows:
+            raise UsageError("--holds, --build and --windows ask a site", remedy="Name it: --site SITE.")
         summary, _ = summarise(load_factory(factory).ledger, head)
         answer(as_json, {"ledger": summary}, _ledger_lines(summary))
         return
@@ -47,6 +58,10 @@ def audit(
         story = tell_build(settings.records, build, entries)
         document["build"] = story
         lines += _story_lines(story)
+    if windows:
+        brought = tell_windows(settings, windows)
+        document["windows"] = brought
+        lines += [line for record in brought for line in ("", *window_lines(record))] or [f"{windows} tells of none"]
     if holds:
         query = parse_query(holds)
         records, unreadable = all_records(settings.records)

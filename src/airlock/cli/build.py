@@ -14,7 +14,7 @@ from airlock.cli.common import DEFAULT_SITE, JsonOption, SiteOption, answer, rep
 from airlock.core.settings import load_site
 from airlock.core.signals import ended_by_term
 from airlock.evidence.asked import checked_name, checked_reason, parse_commits, parse_details
-from airlock.store.artifacts import DirectoryStore
+from airlock.store.opening import open_store
 
 BundleOption = Annotated[str, typer.Option("--bundle", help="Id of an imported bundle (airlock status lists them).")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept in the record and the ledger.")]
@@ -55,8 +55,9 @@ def build(
         details=parse_details(detail),
         git=parse_commits(git),
     )
-    stored = open_bundle(DirectoryStore(place.artifacts), bundle)
-    folder, record = asyncio.run(ended_by_term(run(stored, place, request, reporter(as_json))))
+    with open_store(place) as store:
+        stored = open_bundle(store, bundle)
+        folder, record = asyncio.run(ended_by_term(run(stored, place, request, reporter(as_json))))
     network = record.network
     answer(
         as_json,

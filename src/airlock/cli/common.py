@@ -30,6 +30,10 @@ SiteOption = Annotated[
 DefinitionArgument = Annotated[Path, typer.Argument(help="release.toml, or the folder that holds it.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer as one JSON document on standard output.")]
 
+ReasonOption = Annotated[
+    str, typer.Option("--reason", help="Why; goes into the ledger and the record of the firewall window.")
+]
+
 DEFAULT_FACTORY = Path("factory")
 DEFAULT_SITE = Path("site.toml")
 DEFAULT_DEFINITION = Path("release.toml")

@@ -11,6 +11,7 @@ import typer
 from airlock.cli.common import JsonOption, answer, verb
 from airlock.core.errors import ToolError
 from airlock.site.doctor import BOTH, Check, Environment, configured_gerrit, configured_keyrings, examine, lacking
+from airlock.site.store_probes import configured_stores
 
 _SIGNS = {"ok": "ok", "missing": "MISSING", "warning": "warning"}
 
@@ -25,7 +26,8 @@ def doctor(
     """Say what this machine lacks for each environment, and how to get it. Nothing is changed."""
     asked: list[Environment] = [one for one, wanted in zip(BOTH, (factory, site), strict=True) if wanted] or list(BOTH)
     place = at.absolute()
-    checks = examine(asked, place, configured_keyrings(place), configured_gerrit(place))
+    servers = configured_stores(place), configured_gerrit(place)
+    checks = examine(asked, place, configured_keyrings(place), *servers)
     missing = {environment: [check.name for check in lacking(checks, environment)] for environment in asked}
     answer(as_json, {"checks": checks, "missing": missing}, [*map(_line, checks), "", *map(_verdict, missing.items())])
     lacks = [environment for environment, names in missing.items() if names]

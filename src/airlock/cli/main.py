@@ -16,6 +16,7 @@ from airlock import __version__
 VERBS = {
     "lock": ("lock", "lock", "Derive from Kolla all that a build takes from outside."),
     "refresh": ("refresh", "refresh", "Fetch exactly what the lock names."),
+    "window": ("window", "window", "Open, close, prove and report the firewall's windows."),
     "validate": ("validate", "validate", "Prove that nothing is missing."),
     "bundle": ("bundle", "bundle", "Write the bundle to the media."),
     "verify": ("verify", "verify", "Check every byte of a bundle, which is hostile until then."),

@@ -15,7 +15,7 @@ from airlock.cli.common import (
     reporter,
     verb,
 )
-from airlock.cli.words import counted
+from airlock.cli.words import counted, left_out_lines
 from airlock.core.errors import IncompleteError
 from airlock.core.settings import load_factory
 from airlock.definition.load import load_definition
@@ -48,7 +48,8 @@ def describe(proof: Proof) -> list[str]:
     return [
         f"nothing is missing: {counted(proof.images, 'image')}, {counted(proof.demands, 'demand')}, "
         f"{counted(proof.artifacts, 'artifact')}, "
-        f"{proof.size / 1e6:,.1f} MB; all classified, resolved and present"
+        f"{proof.size / 1e6:,.1f} MB; all classified, resolved and present",
+        *left_out_lines(proof.left_out),
     ]
 
 

@@ -128,3 +128,10 @@ class ChainError(AirlockError):
     """A ledger's hash chain is broken."""
 
     exit_code = 17
+
+
+class WindowError(AirlockError):
+    """The firewall window could not be opened, closed before the work was done, or does not hold what it promises."""
+
+    exit_code = 20
+    default_remedy = "`airlock window status` says what is open; `airlock window close` closes it, whatever it is."

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
 
 from airlock.core.errors import UsageError
 from airlock.core.gerrit_settings import GerritPlace, GerritTable, gerrit_place
+from airlock.core.nexus_settings import NexusPlace, NexusTable, check_nexus, nexus_place
 from airlock.core.toml import parse_toml
 from airlock.core.zuul_settings import ZuulPlace, ZuulTable, zuul_place
 
@@ -55,12 +57,50 @@ class AptTable(_Table, frozen=True):
     check_valid_until: bool = True
 
 
+class WindowTable(_Table, frozen=True):
+    """The firewall that is open during ``lock`` and ``refresh`` alone (docs/formats/window.md).
+
+    Attributes:
+        backend: who closes the way: this machine's nftables, a squid of Airlock's own, a command of the operator's.
+        why: why there is none, for the record, where ``backend`` is ``none``.
+        minutes: how long a window is open at most where the command does not say.
+        max_minutes: the longest that may be asked for.
+        confine: whose traffic is confined: ``airlock`` (its own processes), ``user:NAME``, ``cgroup:PATH``,
+            ``subnet:CIDR``, ``interface:NAME``, ``namespace:NAME``, ``machine``.
+        hosts: ``name`` or ``name:port`` of further hosts that upstreams lead to.
+        private: names that may have addresses in private space.
+        max_addresses: of one name.
+        nameservers: whom the window's resolver asks; by default those of /etc/resolv.conf.
+        canary: ``address:port`` that nobody named, tried to prove that it is refused.
+        parent: ``http://host:port`` of the proxy that squid has to go through.
+        parent_user, parent_password_file: login there; the file is relative to factory.toml.
+        command: the hook: program and arguments; relative to factory.toml where it has a slash.
+    """
+
+    backend: Literal["none", "nftables", "squid", "hook"] = "none"
+    why: str = ""
+    minutes: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    max_minutes: Annotated[float, msgspec.Meta(gt=0)] = 240.0
+    confine: list[str] = msgspec.field(default_factory=lambda: ["airlock"])
+    hosts: list[str] = []
+    private: list[str] = []
+    max_addresses: Annotated[int, msgspec.Meta(gt=0, le=1024)] = 64
+    nameservers: list[str] = []
+    canary: str = "198.51.100.1:443"
+    parent: str = ""
+    parent_user: str = ""
+    parent_password_file: str = ""
+    command: list[str] = []
+
+
 class FactoryFile(_Table, frozen=True):
     """``factory.toml``; every table may be left out."""
 
     upstreams: dict[str, UpstreamTable] = {}
     fetch: FetchTable = FetchTable()
     apt: AptTable = AptTable()
+    artifacts: NexusTable | None = None
+    window: WindowTable = WindowTable()
 
 
 class Factory(msgspec.Struct, frozen=True):
@@ -68,6 +108,12 @@ class Factory(msgspec.Struct, frozen=True):
 
     root: Path
     settings: FactoryFile
+
+    @property
+    def nexus(self) -> NexusPlace | None:
+        """The repository that has a copy of every artifact, if there is one."""
+        table = self.settings.artifacts
+        return None if table is None else nexus_place(table, self.root / "factory.toml")
 
     @property
     def pool(self) -> Path:
@@ -94,11 +140,16 @@ class Factory(msgspec.Struct, frozen=True):
         """Bundle serials, locks of running commands."""
         return self.root / "state"
 
+    @property
+    def windows(self) -> Path:
+        """Records of firewall windows, one file each."""
+        return self.root / "windows"
 
-class ArtifactsTable(_Table, frozen=True):
-    """The Artifacts store: a directory, relative to site.toml."""
 
-    directory: str = "artifacts"
+class ArtifactsTable(NexusTable, frozen=True):
+    """The Artifacts store: exactly one of a directory, relative to site.toml, and a Nexus."""
+
+    directory: str = ""
 
 
 class ImagesTable(_Table, frozen=True):
@@ -135,7 +186,7 @@ class SiteFile(_Table, frozen=True):
 
     name: str = "site"
     state: str = "."
-    artifacts: ArtifactsTable = ArtifactsTable()
+    artifacts: ArtifactsTable = ArtifactsTable(directory="artifacts")
     images: ImagesTable = ImagesTable(oci="images")
     build: BuildTable = BuildTable()
     gerrit: GerritTable = GerritTable()
@@ -153,6 +204,7 @@ class Site(msgspec.Struct, frozen=True):
 
     root: Path
     settings: SiteFile
+    file: str = "site.toml"
     gerrit: GerritPlace | None = None
     zuul: ZuulPlace | None = None
 
@@ -163,8 +215,14 @@ class Site(msgspec.Struct, frozen=True):
 
     @property
     def artifacts(self) -> Path:
-        """The Artifacts directory store."""
+        """The Artifacts store's directory, where it is one: see ``nexus``."""
         return (self.root / self.settings.artifacts.directory).resolve()
+
+    @property
+    def nexus(self) -> NexusPlace | None:
+        """The Artifacts store's repository, where it is one."""
+        table = self.settings.artifacts
+        return nexus_place(table, self.root / self.file) if table.nexus else None
 
     @property
     def records(self) -> Path:
@@ -195,14 +253,18 @@ def load_factory(root: Path) -> Factory:
     """
     path = root / "factory.toml"
     data = path.read_bytes() if path.exists() else b""
-    return Factory(root.absolute(), parse_toml(data, FactoryFile, str(path), UsageError))
+    settings = parse_toml(data, FactoryFile, str(path), UsageError)
+    if settings.artifacts is not None:
+        check_nexus(settings.artifacts, path)
+    return Factory(root.absolute(), settings)
 
 
 def load_site(path: Path) -> Site:
     """Read ``site.toml`` (``path`` may be its folder).
 
     Raises:
-        UsageError: missing, unknown key, or neither/both of registry and oci, half of a Gerrit or Zuul.
+        UsageError: missing, unknown key, neither or both of two places where exactly one is wanted, half of a Gerrit or
+            Zuul.
     """
     if path.is_dir():
         path = path / "site.toml"
@@ -213,4 +275,12 @@ def load_site(path: Path) -> Site:
         raise UsageError(f"{path}: [images] wants exactly one of registry and oci")
     if bool(settings.images.user) != bool(settings.images.password_file):
         raise UsageError(f"{path}: [images] wants user and password_file together, or neither")
-    return Site(path.parent.absolute(), settings, gerrit_place(settings.gerrit, path), zuul_place(settings.zuul, path))
+    artifacts = settings.artifacts
+    if bool(artifacts.directory) == bool(artifacts.nexus):
+        raise UsageError(f"{path}: [artifacts] wants exactly one of directory and nexus")
+    if artifacts.nexus:
+        check_nexus(artifacts, path)
+    elif artifacts.repository or artifacts.user or artifacts.password_file:
+        raise UsageError(f"{path}: repository, user and password_file of [artifacts] go with nexus, not with directory")
+    gerrit, zuul = gerrit_place(settings.gerrit, path), zuul_place(settings.zuul, path)
+    return Site(path.parent.absolute(), settings, path.name, gerrit, zuul)

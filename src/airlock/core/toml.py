@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from types import NoneType, UnionType
 from typing import TypeVar, get_args, get_type_hints
 
 import msgspec
@@ -34,6 +35,8 @@ def _at(table: type, path: str | None) -> object:
             continue
         if isinstance(current, type) and issubclass(current, msgspec.Struct):
             current = get_type_hints(current).get(name, object)
+            if isinstance(current, UnionType):  # a table that may be left out
+                current = next((one for one in get_args(current) if one is not NoneType), object)
         if "[" in part:
             current = next(reversed(get_args(current)), object)  # of a table of tables: what it holds
     return current

@@ -63,8 +63,17 @@ def _check(definition: Definition, path: Path) -> None:
             f"{path}: name {definition.name!r} cannot name a bundle folder, a branch and the tag of an image",
             remedy="Letters, digits, `_`, `.` (not two in a row) and `-`, at most 80, the first neither `.` nor `-`.",
         )
-    if not definition.images:
-        raise DefinitionError(f"{path}: images is empty", remedy='Name at least one image, e.g. images = ["keystone"].')
+    if not definition.images and not definition.profile:
+        raise DefinitionError(
+            f"{path}: neither images nor profile names anything",
+            remedy='For example images = ["keystone"], images = "all", or profile = ["main"].',
+        )
+    for image, reason in definition.leave_out.items():
+        if not reason.strip() or "\n" in reason:
+            raise DefinitionError(
+                f"{path}: [leave_out] {image} wants a reason on one line",
+                remedy="It is shown wherever the image is missed.",
+            )
     if not definition.base.architectures:
         raise DefinitionError(f"{path}: base.architectures is empty", remedy='For example architectures = ["x86_64"].')
     kolla = definition.kolla

@@ -93,10 +93,14 @@ class Definition(_Table, frozen=True):
     Attributes:
         name: the stream's name; bundle ids are ``<name>-r<serial>``.
         openstack: OpenStack release (``2024.1``).
-        images: names of the images wanted; parents follow by themselves.
+        images: ``all``, or names and regular expressions of the images wanted (see ``kolla.selection``); parents follow
+            by themselves.
+        profile: Kolla's profiles, whose images are wanted besides; own ones stand in ``kolla.conf["profiles"]``.
+        leave_out: image → why it is not built although it is selected; its descendants go with it.
         vendor_repositories: vendor apt repositories (and keys, and extrepo's) to keep, by Kolla's names;
             an empty list leaves all of them out.
         git: repositories that the bundle carries besides Kolla's, by name; a site's Gerrit is seeded from them.
+        distribution_packages: images that take the distribution's own packages although Kolla means a vendor's.
         checks: per image a command that must succeed in a container of the built image, in the room.
     """
 
@@ -104,8 +108,11 @@ class Definition(_Table, frozen=True):
     openstack: str
     kolla: KollaTable
     base: BaseTable
-    images: list[str]
+    images: list[str] | Literal["all"] = []
+    profile: list[str] = []
+    leave_out: dict[str, str] = {}
     vendor_repositories: list[str] = []
+    distribution_packages: list[str] = []
     sources: SourcesTable = SourcesTable()
     python: PythonTable = PythonTable()
     git: dict[str, GitTable] = {}

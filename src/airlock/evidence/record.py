@@ -170,6 +170,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
         engine: podman's, runc's and the storage driver's versions, the architecture, the kernel.
         git: repository → commit of what the bundle names by git refs.
         stages: seconds each stage took, in order.
+        store: where the bundle lay: a directory, or address and repository of a Nexus.
     """
 
     format: int
@@ -188,6 +189,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     wheels: list[UsedWheel]
     network: Network
     served: list[Served]
+    store: str = ""
 
 
 def write_record(folder: Path, record: Record) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import ssl
+from typing import Protocol
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import aiohttp
@@ -27,6 +28,16 @@ class Refused(aiohttp.ClientError):
         self.status = status
 
 
+class Names(Protocol):
+    """What requests may be for, while a firewall's window is open (``fetch.named``)."""
+
+    def check(self, url: str) -> None:
+        """A request is about to be made."""
+
+    def check_redirect(self, url: str, location: str) -> None:
+        """An upstream redirects."""
+
+
 def session(settings: FetchTable) -> aiohttp.ClientSession:
     """A client that honours the machine's proxies, .netrc and certificates, and takes bodies as they are."""
     connections = max(settings.connections, 1)
@@ -36,7 +47,28 @@ def session(settings: FetchTable) -> aiohttp.ClientSession:
         headers={"User-Agent": "kolla-airlock", "Accept-Encoding": "identity"},
         auto_decompress=False,
         trust_env=True,
+        trace_configs=[_checking(names)] if (names := getattr(settings, "named", None)) else None,
     )
+
+
+def _checking(names: Names) -> aiohttp.TraceConfig:
+    """Every request and redirect is checked before it is followed."""
+
+    async def start(_: aiohttp.ClientSession, __: object, what: aiohttp.TraceRequestStartParams) -> None:
+        names.check(str(what.url))
+
+    async def redirect(_: aiohttp.ClientSession, __: object, what: aiohttp.TraceRequestRedirectParams) -> None:
+        location = what.response.headers.get("Location", "")
+        try:
+            names.check_redirect(str(what.url), location)
+        except BaseException:
+            what.response.close()
+            raise
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(start)
+    trace.on_request_redirect.append(redirect)
+    return trace
 
 
 def pause(attempt: int) -> float:

@@ -16,6 +16,9 @@ from airlock.fetch.source import Source, is_page
 from airlock.fetch.transcript import Entry
 from airlock.store.pool import Pool
 
+# A witness answers a question once: what a client has of it, it need not ask for again. uv keeps nothing without this,
+# and reads every page and every wheel's metadata anew for each of a hundred pip commands.
+_CONSTANT = {"Cache-Control": "public, max-age=604800, immutable"}
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)\Z")
 _FILE = re.compile(r"files/([^/]+)/([^/]+)\Z")
 
@@ -64,7 +67,7 @@ class _Relay:
 
     def _page(self, entry: Entry, upstream: str, name: str) -> web.Response:
         body = rewrite_page(self._pool.read(entry.sha256), entry.type, name, f"{self._url}/{upstream}/files/{name}")
-        return web.Response(body=body, headers={"Content-Type": JSON_TYPE})
+        return web.Response(body=body, headers={"Content-Type": JSON_TYPE, **_CONSTANT})
 
 
 async def _follow(request: web.Request, flight: Flight) -> web.StreamResponse:
@@ -105,7 +108,7 @@ async def _send(request: web.Request, path: Path) -> web.StreamResponse:
     with stream:
         size = path.stat().st_size
         start, end, partial = _range(request.headers.get("Range", ""), size)
-        headers = {"Content-Type": "application/octet-stream", "Accept-Ranges": "bytes"}
+        headers = {"Content-Type": "application/octet-stream", "Accept-Ranges": "bytes", **_CONSTANT}
         if start >= end and partial:
             raise web.HTTPRequestRangeNotSatisfiable(headers={"Content-Range": f"bytes */{size}"})
         if partial:

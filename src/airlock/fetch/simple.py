@@ -133,6 +133,7 @@ def rewrite_page(data: bytes, content_type: str, name: str, files_url: str) -> b
     kept = []
     for file in files if isinstance(files, list) else []:
         if isinstance(file, dict) and isinstance(file.get("filename"), str) and _named(file["filename"]):
-            file = {key: value for key, value in file.items() if key != "provenance"}  # PEP 740: an address, too
-            kept.append(file | {"url": f"{files_url}/{quote(file['filename'])}"})
+            file.pop("provenance", None)  # PEP 740: an address, too
+            file["url"] = f"{files_url}/{quote(file['filename'])}"
+            kept.append(file)
     return msgspec.json.encode(details | {"name": name, "files": kept})

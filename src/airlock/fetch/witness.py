@@ -14,9 +14,9 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
+from airlock.core.background import Background, background
 from airlock.core.errors import AirlockError, GoneError, IntegrityError
 from airlock.core.settings import FetchTable
-from airlock.fetch.background import Background, background
 from airlock.fetch.http import session
 from airlock.fetch.relay import make_app
 from airlock.fetch.simple import ProjectFile

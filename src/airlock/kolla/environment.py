@@ -40,7 +40,15 @@ class SourceWant(msgspec.Struct, frozen=True):
 
 
 class WorkerImage(msgspec.Struct, frozen=True):
-    """One image as Kolla sees it; ``path`` is relative to the rendered root, ``status`` Kolla's word."""
+    """One image as Kolla sees it.
+
+    Attributes:
+        path: relative to the rendered root.
+        status: Kolla's word; ``unbuildable`` holds for descendants, too.
+        profiles: those of the profiles asked for that it is in.
+        unbuildable: base or architecture that Kolla lists it itself as unbuildable on.
+        repositories: vendor repositories that its template enables, whether or not the configuration has them.
+    """
 
     name: str
     canonical_name: str
@@ -48,6 +56,9 @@ class WorkerImage(msgspec.Struct, frozen=True):
     path: str
     status: Literal["matched", "unmatched", "unbuildable", "skipped", "unprocessed"]
     sources: list[SourceWant]
+    profiles: list[str] = []
+    unbuildable: str = ""
+    repositories: list[str] = []
 
 
 class Description(msgspec.Struct, frozen=True):

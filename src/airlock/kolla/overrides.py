@@ -162,6 +162,9 @@ def check_names(loaded: LoadedDefinition, kolla: Description, arch: str) -> None
     vendors = kolla.repositories.get(base.distribution, []) + kolla.extrepo
     for name in definition.vendor_repositories:
         _one_of(name, vendors, f"{path}: Kolla {kolla.version} has no vendor repository")
+    profiles = [*kolla.profiles, *definition.kolla.conf.get("profiles", {})]
+    for name in definition.profile:
+        _one_of(name, profiles, f"{path}: Kolla {kolla.version} has no profile")
     for section, table in definition.kolla.conf.items():
         if section != "DEFAULT" and section not in kolla.sections and not _EXTRA_SECTION.fullmatch(section):
             _one_of(section, ["DEFAULT", *kolla.sections], f"{path}: [kolla.conf]: Kolla has no section")

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from airlock.core.errors import DefinitionError
-from airlock.core.toml import nearest
 from airlock.definition.model import LoadedDefinition
 from airlock.kolla.apt_sources import MIRROR, parse_sources_list
 from airlock.kolla.digests import context_digest, dockerfile_digest
 from airlock.kolla.environment import KollaEnvironment, Rendered, SourceWant, WorkerImage
 from airlock.kolla.overrides import Mode, SealedSource, write_knobs
+from airlock.kolla.redirect import redirect
+from airlock.kolla.selection import select
 
 OPENDEV = "opendev"
 """Name of the upstream at Kolla's ``tarballs_base``."""
@@ -28,6 +28,7 @@ class RenderedImage(msgspec.Struct, frozen=True):
         reference: the name Kolla builds it under (``kolla/keystone:airlock``), as a child's FROM has it.
         folder: its build context, Dockerfile inside.
         sources: what Kolla would fetch into the context, those not enabled left out.
+        repositories: vendor repositories that it enables where they are kept.
     """
 
     name: str
@@ -36,6 +37,7 @@ class RenderedImage(msgspec.Struct, frozen=True):
     folder: Path
     dockerfile: bytes
     sources: tuple[SourceWant, ...]
+    repositories: tuple[str, ...] = ()
 
     @property
     def dockerfile_digest(self) -> str:
@@ -60,6 +62,7 @@ class RenderedTree(msgspec.Struct, frozen=True):
         root: folder below which all images' folders lie.
         conf, conf_dir: what Kolla was configured with; the build takes the same.
         images: those wanted and their ancestors, parents first, otherwise by name.
+        left_out: image that was selected and is not among them → why.
         apt: files of ``base``'s context for /etc/apt: ``sources.list`` and ``preferences``; empty for rpm.
         upstreams: name → address, as Kolla's own files have it (upstream rendering only).
         kolla_version: as pbr says.
@@ -77,6 +80,7 @@ class RenderedTree(msgspec.Struct, frozen=True):
     upstreams: dict[str, str]
     kolla_version: str
     python_version: str
+    left_out: dict[str, str] = {}
 
     @property
     def by_name(self) -> dict[str, RenderedImage]:
@@ -91,6 +95,7 @@ def render(
     mode: Mode,
     work: Path,
     sources: Mapping[str, SealedSource] | None = None,
+    files: Mapping[str, Mapping[str, str]] | None = None,
 ) -> RenderedTree:
     """Render the definition's images and their ancestors into ``work`` (what a former rendering left is removed).
 
@@ -98,6 +103,7 @@ def render(
         arch: Kolla's name of the architecture.
         mode: ``upstream`` (addresses as Kolla has them) or ``sealed`` (everything from the mirror in the room).
         sources: for ``sealed``: section of kolla-build.conf → the locked file.
+        files: for ``sealed``: image → address that its Dockerfile fetches → address on the mirror.
 
     Raises:
         DefinitionError: unknown image, base, release, architecture, option or vendor repository (with the nearest
@@ -115,7 +121,7 @@ def render(
             "command": "render",
             "conf": str(knobs.conf),
             "conf_dir": str(knobs.conf_dir),
-            "images": loaded.definition.images,
+            "profiles": loaded.definition.profile,
             "overrides": [str(path) for path in knobs.overrides],
             "override": str(work / "override.j2"),
         },
@@ -123,9 +129,13 @@ def render(
         Rendered,
     )
     root = Path(answer.root)
-    chosen = _chosen(loaded, answer.images, kolla.version, arch)
-    _prune(root, chosen)
-    images = tuple(_image(image, root) for image in chosen)
+    selection = select(loaded, answer.images, kolla.version, arch)
+    _prune(root, selection.images)
+    for image in selection.images:
+        if addresses := (files or {}).get(image.name):
+            dockerfile = root / image.path / "Dockerfile"
+            dockerfile.write_text(redirect(dockerfile.read_text("utf-8"), addresses, image.name), "utf-8")
+    images = tuple(_image(image, root) for image in selection.images)
     apt = _apt_files(root / "base", knobs.sources_list, loaded.definition.base.distribution)
     upstreams: dict[str, str] = {}
     if mode == "upstream":
@@ -144,6 +154,7 @@ def render(
         upstreams=upstreams,
         kolla_version=kolla.version,
         python_version=answer.distro_python_version,
+        left_out=selection.left_out,
     )
 
 
@@ -157,34 +168,7 @@ def unsealed_sources(tree: RenderedTree) -> list[tuple[str, SourceWant]]:
     ]
 
 
-def _chosen(loaded: LoadedDefinition, images: list[WorkerImage], version: str, arch: str) -> list[WorkerImage]:
-    """The wanted images and their ancestors, parents first."""
-    by_name = {image.name: image for image in images}
-    base = loaded.definition.base.distribution
-    chosen: dict[str, WorkerImage] = {}
-    for name in (*loaded.definition.images, *loaded.definition.checks):
-        if name not in by_name:
-            raise DefinitionError(f"{loaded.path}: Kolla {version} has no image {name!r}{nearest(name, list(by_name))}")
-    for name in loaded.definition.images:
-        image = by_name[name]
-        if image.status != "matched":
-            raise DefinitionError(
-                f"{loaded.path}: Kolla {version} says that image {name} cannot be built on {base} for {arch}",
-                remedy="Leave it out, or set enable_unbuildable = true in [kolla.conf.DEFAULT] and see.",
-            )
-        while True:
-            chosen[image.name] = image
-            if not image.parent:
-                break
-            image = by_name[image.parent]
-
-    def line(image: WorkerImage) -> list[str]:
-        return [*(line(by_name[image.parent]) if image.parent else []), image.name]
-
-    return sorted(chosen.values(), key=lambda image: (len(line(image)), image.name))
-
-
-def _prune(root: Path, chosen: list[WorkerImage]) -> None:
+def _prune(root: Path, chosen: Sequence[WorkerImage]) -> None:
     """Keep only the chosen images' folders, and give what stays modes that do not depend on how Kolla was installed."""
     folders = {root / image.path for image in chosen}
     for folder in folders:
@@ -203,7 +187,8 @@ def _image(image: WorkerImage, root: Path) -> RenderedImage:
     folder = root / image.path
     dockerfile = (folder / "Dockerfile").read_bytes()
     sources = tuple(source for source in image.sources if source.enabled)
-    return RenderedImage(image.name, image.parent, image.canonical_name, folder, dockerfile, sources)
+    repositories = tuple(image.repositories)
+    return RenderedImage(image.name, image.parent, image.canonical_name, folder, dockerfile, sources, repositories)
 
 
 def _apt_files(context: Path, sources_list: str, distribution: str) -> dict[str, bytes]:

@@ -2,7 +2,8 @@
 
 Imports nothing but the standard library, Kolla and what Kolla brings. Speaks JSON lines: the request is the first line
 on standard input, events go to standard output, everything that Kolla prints or logs goes to standard error
-(docs/ecosystems/kolla.md describes the requests and events). A second module, ``worker_build.py``, holds the build.
+(docs/ecosystems/kolla.md describes the requests and events). ``worker_images.py`` says what is told of each image,
+``worker_build.py`` holds the build.
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ def load_configuration(arguments: list[str]) -> Any:
 
 def arguments_of(request: dict[str, Any]) -> list[str]:
     """Command line for ``kolla-build``: our files alone (an empty folder keeps the host's configuration out)."""
-    names = [f"^{re.escape(name)}$" for name in request["images"]]
+    names = [f"^{re.escape(name)}$" for name in request.get("images", ())]
     # oslo.config lets what comes later win, a configuration file over the options before it.
     files = ["--config-file", request["conf"], "--config-dir", request["conf_dir"]]
     return [*files, *request.get("arguments", []), *names]
@@ -194,6 +195,8 @@ def render(channel: Channel, request: dict[str, Any]) -> None:
 
     Path(request["override"]).write_text(merge_overrides(request["overrides"]), "utf-8")
     conf = load_configuration([*arguments_of(request), "--template-only"])
+    told = beside("worker_images")
+    told.watch_repositories()
     worker = KollaWorker(conf)
     worker.setup_working_dir()
     worker.find_dockerfiles()
@@ -204,53 +207,33 @@ def render(channel: Channel, request: dict[str, Any]) -> None:
     worker.build_image_list()
     worker.find_parents()
     worker.filter_images()
+    try:
+        images = told.images(worker, request["profiles"])
+    except ValueError as error:
+        raise RequestError("configuration", str(error)) from None
     channel.emit(
         "rendered",
         root=worker.working_dir,
-        images=[_image(image, worker.working_dir) for image in sorted(worker.images, key=lambda image: image.name)],
+        images=images,
         tarballs_base=conf.tarballs_base,
         distro_python_version=getattr(worker, "distro_python_version", ""),  # gone after 2024.1
     )
 
 
-def _image(image: Any, root: str) -> dict[str, Any]:
-    return {
-        "name": image.name,
-        "canonical_name": image.canonical_name,
-        "parent": image.parent.name if image.parent is not None else "",
-        "path": os.path.relpath(image.path, root),
-        "status": image.status.value,
-        "sources": [
-            {
-                "section": source["name"],
-                "role": role,
-                "type": source["type"],
-                "location": source["source"] or "",
-                "reference": source.get("reference") or "",
-                "sha256": dict(source.get("sha256") or {}),
-                "enabled": bool(source.get("enabled", True)),
-            }
-            for role, sources in (
-                ("source", [image.source]),
-                ("plugin", image.plugins),
-                ("addition", image.additions),
-            )
-            for source in sources
-            if source
-        ],
-    }
-
-
 def build(channel: Channel, request: dict[str, Any]) -> None:
-    """Build a rendered tree; the module beside this one does it."""
-    path = Path(__file__).with_name("worker_build.py")
-    spec = importlib.util.spec_from_file_location("worker_build", path)
+    """Build a rendered tree."""
+    conf = load_configuration(arguments_of(request))
+    beside("worker_build").build(channel, request, conf)
+
+
+def beside(name: str) -> Any:
+    """A module that lies beside this one; nothing else of Airlock can be imported here."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    conf = load_configuration(arguments_of(request))
-    module.build(channel, request, conf)
+    return module
 
 
 def main() -> int:

@@ -17,14 +17,18 @@ from airlock.lock.base_reference import is_reference, resolve_base
 from airlock.lock.gather import Gathered
 from airlock.lock.model import Demand, Lock
 from airlock.lock.proof import RELOCK, Gap
+from airlock.lock.shortfall import Shortfall
 from airlock.store.pool import Pool
 
 
-def resolve_apt(gathered: Gathered, resolver: AptResolver, pool: Pool, reporter: Reporter) -> dict[str, AptResult]:
+def resolve_apt(
+    gathered: Gathered, resolver: AptResolver, pool: Pool, reporter: Reporter, shortfall: Shortfall | None = None
+) -> dict[str, AptResult]:
     """Image → what its apt commands do; a root's result also has what the base image is made of.
 
     Args:
         pool: where a base image from a registry lies.
+        shortfall: is told of images whose packages cannot be had, where going on is wanted; these have no result.
 
     Raises:
         ResolutionError, UnclassifiedError: see ``AptResolver.resolve``.
@@ -38,16 +42,20 @@ def resolve_apt(gathered: Gathered, resolver: AptResolver, pool: Pool, reporter:
     }
     resolver.cut(_roots(gathered, taken))
     etc: dict[str, dict[str, bytes | None]] = {}
+    shortfall = shortfall or Shortfall(arch)
     with reporter.task(f"{arch}: OS packages", len(gathered.tree.images), unit="items") as task:
         for image in gathered.tree.images:
-            base = taken.get(image.name) or _made(gathered, resolver, image.name) if not image.parent else None
-            start = base.state if base else results[image.parent].state
-            known = dict(etc.get(image.parent, {}))
-            steps = apt_steps(gathered.readings[image.name], gathered.context, known)
-            etc[image.name] = known
-            found = resolver.resolve(image.name, arch, steps, start)
-            results[image.name] = _together(base, found) if base else found
             task.advance(1)
+            if shortfall.blocks(image.name, image.parent):
+                continue
+            with shortfall.of(image.name):
+                base = taken.get(image.name) or _made(gathered, resolver, image.name) if not image.parent else None
+                start = base.state if base else results[image.parent].state
+                known = dict(etc.get(image.parent, {}))
+                steps = apt_steps(gathered.readings[image.name], gathered.context, known)
+                etc[image.name] = known
+                found = resolver.resolve(image.name, arch, steps, start)
+                results[image.name] = _together(base, found) if base else found
     return results
 
 

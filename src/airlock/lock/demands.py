@@ -7,20 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from airlock.core.errors import UnclassifiedError
+from airlock.core.errors import ResolutionError, UnclassifiedError
+from airlock.definition.model import Definition
 from airlock.kolla.environment import SourceWant
 from airlock.kolla.reading.model import (
     AptCommand,
     BaseImage,
     Command,
+    Download,
     ImageReading,
     PipInstall,
     SourceAdd,
     VendorRepository,
 )
+from airlock.kolla.render import RenderedImage
 from airlock.lock.model import Demand, Kind
 
 LEFT_OUT = "left out by the definition"
+INSTEAD = "left out by the definition: the distribution's own packages instead"
 _ARCHIVES = {"plugin": "plugins-archive", "addition": "additions-archive"}
 
 
@@ -58,6 +62,8 @@ def image_demands(
         elif isinstance(detail, SourceAdd):
             for section in sections.get(detail.archive, ()):
                 demands.append(_demand(arch, reading, command, "source", section))
+        elif isinstance(detail, Download):
+            demands.append(_demand(arch, reading, command, "file", detail.url))
         elif isinstance(detail, VendorRepository) and detail.name not in vendor_repositories:
             demands.append(_demand(arch, reading, command, "vendor-repository", detail.name, LEFT_OUT))
         elif command.kind == "demand":
@@ -65,6 +71,23 @@ def image_demands(
     if gaps:
         raise UnclassifiedError("\n".join(gaps))
     return demands
+
+
+def vendor_repository_demands(image: RenderedImage, arch: str, definition: Definition) -> list[Demand]:
+    """Vendor repositories that an image enables and the definition leaves out; they leave no trace in a Dockerfile.
+
+    Raises:
+        ResolutionError: the distribution's own packages would be taken in silence where Kolla means a vendor's.
+    """
+    missing = [name for name in image.repositories if name not in definition.vendor_repositories]
+    if missing and image.name not in definition.distribution_packages:
+        raise ResolutionError(
+            f"image {image.name} ({arch}) takes packages from the vendor repositories {', '.join(missing)}, which the "
+            "definition leaves out: the distribution's own would come in their place",
+            remedy="Leave the image out ([leave_out]), or name it in distribution_packages if the distribution's own "
+            "packages are meant.",
+        )
+    return [Demand(arch, image.name, 0, "vendor-repository", name, note=INSTEAD) for name in missing]
 
 
 def _demand(arch: str, reading: ImageReading, command: Command, kind: Kind, spec: str, note: str = "") -> Demand:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -14,10 +15,12 @@ from airlock.kolla.environment import KollaEnvironment
 from airlock.kolla.overrides import SealedSource, own_shims
 from airlock.kolla.reading import ImageReading, ImageState, load_rules, read_image
 from airlock.kolla.render import RenderedTree, render, unsealed_sources
-from airlock.lock.demands import archive_sections, image_demands
+from airlock.lock.demands import archive_sections, image_demands, vendor_repository_demands
+from airlock.lock.downloads import sealed_files
 from airlock.lock.git_repositories import repository_demands
 from airlock.lock.model import Artifact, Demand, Image, Lock
 from airlock.lock.proof import Expected
+from airlock.lock.shortfall import Shortfall
 
 
 class Gathered(msgspec.Struct, frozen=True):
@@ -51,21 +54,25 @@ class Gathered(msgspec.Struct, frozen=True):
         return path.read_bytes() if path.is_file() else None
 
 
-def gather(environment: KollaEnvironment, loaded: LoadedDefinition, arch: str, work: Path) -> Gathered:
+def gather(
+    environment: KollaEnvironment, loaded: LoadedDefinition, arch: str, work: Path, shortfall: Shortfall | None = None
+) -> Gathered:
     """Render and read one architecture, parents before children.
 
     Args:
         work: folder for the rendering.
+        shortfall: is told of images that cannot be locked, where going on is wanted.
 
     Raises:
         DefinitionError: see ``kolla.render.render``.
         UnclassifiedError: a command may touch the network and nothing claims it; all such commands are named.
+        ResolutionError: an image wants a vendor repository that the definition leaves out.
     """
     tree = render(environment, loaded, arch, "upstream", work / f"upstream-{arch}")
     rules = load_rules()
     readings: dict[str, ImageReading] = {}
     demands: list[Demand] = []
-    gaps: list[str] = []
+    gaps: list[UnclassifiedError] = []
     shims = own_shims()
     for image in tree.images:
         inherited = readings[image.parent].state if image.parent else ImageState()
@@ -82,9 +89,13 @@ def gather(environment: KollaEnvironment, loaded: LoadedDefinition, arch: str, w
             sections = archive_sections(image.sources)
             demands += image_demands(reading, arch, image.parent, sections, loaded.definition.vendor_repositories)
         except UnclassifiedError as error:
-            gaps.append(error.message)
-    if gaps:
-        raise UnclassifiedError("\n".join(gaps))
+            gaps.append(error)
+            if shortfall is not None:
+                shortfall.note(image.name, error)
+        with (shortfall or Shortfall(arch)).of(image.name):
+            demands += vendor_repository_demands(image, arch, loaded.definition)
+    if gaps and shortfall is None:
+        raise UnclassifiedError("\n".join(gap.message for gap in gaps))
     return Gathered(tree, readings, tuple(demands), loaded.definition.base.distribution)
 
 
@@ -125,18 +136,36 @@ def image_lines(gathered: Gathered, sealed: RenderedTree, distribution: str) -> 
 
 
 def render_sealed(
-    environment: KollaEnvironment, loaded: LoadedDefinition, arch: str, work: Path, sources: Mapping[str, SealedSource]
+    environment: KollaEnvironment,
+    loaded: LoadedDefinition,
+    arch: str,
+    work: Path,
+    demands: Iterable[Demand],
+    by_id: Mapping[str, Artifact],
 ) -> RenderedTree:
-    """The tree that is built in the room.
+    """The tree that is built in the room, with every address that is locked leading to the mirror.
+
+    Args:
+        demands: answered; those of other architectures are passed over.
+        by_id: the artifacts that answer them.
 
     Raises:
-        UnclassifiedError: Kolla would fetch an archive from elsewhere than the mirror.
+        UnclassifiedError: an address cannot be led to the mirror.
     """
-    tree = render(environment, loaded, arch, "sealed", work / f"sealed-{arch}", sources)
+    own = [demand for demand in demands if demand.arch == arch]
+    sources, files = sealed_sources(own, by_id), sealed_files(own, by_id)
+    return render(environment, loaded, arch, "sealed", work / f"sealed-{arch}", sources, files)
+
+
+def require_sealed(tree: RenderedTree) -> None:
+    """See that Kolla fetches every archive from the mirror.
+
+    Raises:
+        UnclassifiedError: it would fetch one from elsewhere.
+    """
     if outside := unsealed_sources(tree):
         lines = [f"image {image}: the archive of section {want.section} is not locked" for image, want in outside]
         raise UnclassifiedError("\n".join(lines), remedy="Run `airlock lock` again.")
-    return tree
 
 
 def expectation(
@@ -148,9 +177,11 @@ def expectation(
     images: list[Image] = []
     demands = repository_demands(loaded.definition)
     for arch in loaded.definition.base.architectures:
-        gathered[arch] = gather(environment, loaded, arch, work)
-        answers = sealed_sources((demand for demand in lock.demands if demand.arch == arch), lock.by_id)
-        sealed[arch] = render(environment, loaded, arch, "sealed", work / f"sealed-{arch}", answers)
+        assert environment.description  # asked for once, for both
+        with ThreadPoolExecutor(1) as other:
+            rendered = other.submit(render_sealed, environment, loaded, arch, work, lock.demands, lock.by_id)
+            gathered[arch] = gather(environment, loaded, arch, work)
+            sealed[arch] = rendered.result()
         images += image_lines(gathered[arch], sealed[arch], loaded.definition.base.distribution)
         demands += gathered[arch].demands
     return Expected(loaded.digest, tuple(images), tuple(demands), tuple(tools)), gathered, sealed

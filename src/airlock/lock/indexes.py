@@ -47,14 +47,16 @@ def build_indexes(lock: Lock, pool: Pool) -> dict[str, bytes]:
     """
     apt = msgspec.json.decode(_kept(lock, pool, STANZAS), type=AptIndexes)
     debs = [artifact for artifact in lock.artifacts if artifact.kind == "deb"]
-    python = [
-        artifact for artifact in lock.artifacts if artifact.kind in ("wheel", "sdist") and _installed(lock, artifact.id)
-    ]
+    # What only the site's tools want is not offered to builds.
+    asked = (demand for demand in lock.demands if demand.kind in ("python", "python-build"))
+    installed = {ident for demand in asked for ident in demand.artifacts}
+    python = [found for found in lock.artifacts if found.kind in ("wheel", "sdist") and found.id in installed]
+    by_id = lock.by_id
     files = {
         f"sources/{demand.spec}/{found.file}": {"sha256": found.sha256, "size": found.size, "file": found.file}
         for demand in lock.demands
         if demand.kind == "source"
-        for found in (lock.by_id[ident] for ident in demand.artifacts)
+        for found in (by_id[ident] for ident in demand.artifacts)
     }
     return {
         **apt_indexes(debs, apt.stanzas, apt.sources, apt.releases),
@@ -68,11 +70,6 @@ def _kept(lock: Lock, pool: Pool, name: str) -> bytes:
     if entry is None:
         raise IntegrityError(f"what the lock was solved against lacks {name}", remedy="Run `airlock lock` again.")
     return pool.read(entry.sha256)
-
-
-def _installed(lock: Lock, ident: str) -> bool:
-    """Whether images install a file: what only the site's tools want is not offered to builds."""
-    return any(ident in demand.artifacts for demand in lock.demands if demand.kind in ("python", "python-build"))
 
 
 def write_indexes(indexes: Mapping[str, bytes], folder: Path) -> None:

@@ -22,12 +22,13 @@ Kind = Literal[
     "python",  # one pip command; spec is its words; answered by wheels and sdists
     "python-build",  # what building one sdist needs in isolation; spec is the sdist's file name
     "source",  # one source or plugin archive that kolla-build adds to the context; spec is its kolla-build.conf section
+    "file",  # one file that a RUN fetches by curl or wget; spec is its address
     "base-image",  # FROM of a root image; answered by the .deb files it is made of, or by an image
-    "vendor-repository",  # extrepo enable …; answered by nothing when the definition leaves it out
+    "vendor-repository",  # one that an image enables; answered by nothing when the definition leaves it out
     "git",  # a repository that the definition names; spec is ``<name> @ <ref>``; answered by a bundle of its history
     "tool",  # what the site needs to run Airlock and Kolla; spec is a requirement
 ]
-ArtifactKind = Literal["deb", "wheel", "sdist", "source", "image", "git"]
+ArtifactKind = Literal["deb", "wheel", "sdist", "source", "file", "image", "git"]
 Trust = Literal["signed-index", "declared", "first-seen", "made"]
 
 
@@ -114,6 +115,8 @@ class Demand(msgspec.Struct, frozen=True, tag="demand", tag_field="type"):
             return f"git {self.spec}"
         if not self.image:
             return f"{self.kind} ({self.arch})"
+        if not self.line:
+            return f"image {self.image} ({self.arch})"
         return f"image {self.image} ({self.arch}), line {self.line}"
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 
 from airlock.core.errors import ResolutionError
+from airlock.core.progress import Reporter
 from airlock.fetch.witness import Witness
 from airlock.lock.apt_python import fetch_debs, python_debs, python_dists
 from airlock.lock.apt_resolver import AptResult
@@ -15,7 +17,10 @@ from airlock.lock.model import Artifact, Demand
 from airlock.lock.python_images import NewVenv, PipLines
 from airlock.lock.python_model import PipLine, PythonState, SourceTree
 from airlock.lock.python_resolver import PythonResolver
+from airlock.lock.shortfall import Shortfall
 from airlock.store.pool import Pool
+
+_Answer = tuple[list[Demand], list[Artifact]]
 
 # Debian's python3-venv gives a new environment these packages' wheels (README.Debian of python3.11).
 _ENSUREPIP = {"pip": "python3-pip-whl", "setuptools": "python3-setuptools-whl"}
@@ -47,6 +52,46 @@ class PythonChain:
         self._debs = {found.id: found for plan in plans.values() for found in plan.artifacts}
         self._stanzas = {ident: text for plan in plans.values() for ident, text in plan.stanzas.items()}
         self._dists: dict[str, dict[str, str]] = {}
+
+    async def resolve_all(self, reporter: Reporter, shortfall: Shortfall) -> tuple[list[Demand], list[Artifact]]:
+        """Demands and artifacts of all images.
+
+        Args:
+            shortfall: is told of images whose pip commands cannot be answered.
+
+        Raises:
+            ResolutionError, UnclassifiedError, UpstreamError: see ``resolve``.
+        """
+        demands: list[Demand] = []
+        artifacts: list[Artifact] = []
+        images = self._gathered.tree.images
+        tasks: dict[str, asyncio.Task[_Answer]] = {}
+        with reporter.task(f"{self._gathered.arch}: Python packages", len(images), unit="items") as task:
+            for image in images:  # parents first
+                work = self._after(tasks.get(image.parent), image.name, image.parent, shortfall)
+                tasks[image.name] = asyncio.create_task(work)
+            try:
+                for one in tasks.values():  # in order, so that of several refusals the same one is raised
+                    asked, found = await one
+                    task.advance(1)
+                    demands += asked
+                    artifacts += found
+            finally:
+                for one in tasks.values():
+                    one.cancel()
+                await asyncio.gather(*tasks.values(), return_exceptions=True)
+        return demands, artifacts
+
+    async def _after(
+        self, before: asyncio.Task[_Answer] | None, image: str, parent: str, shortfall: Shortfall
+    ) -> _Answer:
+        """An image's answers, once its parent's state is known; images that do not stand in one line do not wait."""
+        if before is not None:
+            await asyncio.wait([before])
+        if not shortfall.blocks(image, parent):
+            with shortfall.of(image):
+                return await self.resolve(image, parent)
+        return [], []
 
     async def resolve(self, image: str, parent: str) -> tuple[list[Demand], list[Artifact]]:
         """Demands and artifacts of one image's pip commands.

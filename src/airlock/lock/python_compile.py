@@ -8,6 +8,8 @@ builds, and what goes wrong otherwise: docs/ecosystems/python.md.
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +25,7 @@ from airlock.core.process import PATH
 from airlock.fetch.witness import Witness
 from airlock.lock.python_files import Target
 from airlock.lock.python_model import SourceTree
-from airlock.lock.sandbox import Limits, Outcome, Relay, run_sandboxed
+from airlock.lock.sandbox import Limits, Outcome, Relay, reserve_user, run_sandboxed
 
 LIMITS = Limits(seconds=900.0, memory=3 << 30, processes=512)
 _WORDS = 1200  # characters of uv's own words in an error
@@ -70,7 +72,10 @@ class Compiler:
         shutil.rmtree(work, ignore_errors=True)
         (work / "cache").mkdir(parents=True)
         self._answers: dict[Question, dict[str, str]] = {}
-        self._one = asyncio.Lock()
+        self._asked: dict[Question, asyncio.Lock] = {}
+        self._at_a_time = asyncio.Semaphore(os.cpu_count() or 1)
+        self._runs = itertools.count()
+        self._user = reserve_user()  # whose the cache is
 
     async def versions(self, question: Question, where: str) -> dict[str, str]:
         """Normalised name → version of everything that the answer holds; source trees have the version ``""``.
@@ -84,24 +89,24 @@ class Compiler:
         """
         if not question.requirements and not question.sources:
             return {}
-        async with self._one:  # one cache, one folder
-            return await self._versions(question, where)
+        async with self._asked.setdefault(question, asyncio.Lock()):  # the same is asked once
+            if question not in self._answers:
+                async with self._at_a_time:
+                    self._answers[question] = await self._versions(question, where)
+            return self._answers[question]
 
     async def _versions(self, question: Question, where: str) -> dict[str, str]:
-        if question not in self._answers:
-            failures = len(self._witness.failures)
-            outcome, output = await self._run(question)
-            if outcome.returncode != 0:
-                if self._witness.failures[failures:]:
-                    error = self._witness.failures[-1]
-                    raise type(error)(f"{where}: {error.message}", remedy=error.remedy)
-                raise ResolutionError(f"{where}: {_words(outcome)}", remedy=_REMEDY)
-            self._answers[question] = parse_output(output, where)
-        return self._answers[question]
+        failures = len(self._witness.failures)
+        outcome, output = await self._run(question)
+        if outcome.returncode != 0:
+            if self._witness.failures[failures:]:
+                error = self._witness.failures[-1]
+                raise type(error)(f"{where}: {error.message}", remedy=error.remedy)
+            raise ResolutionError(f"{where}: {_words(outcome)}", remedy=_REMEDY)
+        return parse_output(output, where)
 
     async def _run(self, question: Question) -> tuple[Outcome, str]:
-        folder = self._work / "question"
-        shutil.rmtree(folder, ignore_errors=True)
+        folder = self._work / f"question-{next(self._runs)}"
         folder.mkdir()
         trees = {
             f"/sources/{tree.artifact or tree.name}/{tree.file}": tree for tree in (*question.known, *question.sources)
@@ -122,8 +127,11 @@ class Compiler:
             folder="/question",
             relay=Relay(self._witness.port, self._socket),
             limits=LIMITS,
+            user=self._user,
         )
-        return outcome, (folder / "out.txt").read_text("utf-8")
+        output = (folder / "out.txt").read_text("utf-8")
+        shutil.rmtree(folder)
+        return outcome, output
 
     def _arguments(self, question: Question) -> list[str]:
         return [

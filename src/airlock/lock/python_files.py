@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -63,10 +64,15 @@ class Target(msgspec.Struct, frozen=True):
 
     def tags(self) -> list[Tag]:
         """Compatible tags, best first: what ``packaging.tags.sys_tags`` gives in the image."""
-        abi = f"cp{self.minor[0]}{self.minor[1]}"
-        platforms = _platforms(self.arch, self.glibc)
-        tags = list(cpython_tags(self.minor, abis=[abi], platforms=platforms))
-        return tags + list(compatible_tags(self.minor, interpreter=abi, platforms=platforms))
+        return list(_tags(self))
+
+
+@lru_cache(maxsize=8)
+def _tags(target: Target) -> tuple[Tag, ...]:
+    abi = f"cp{target.minor[0]}{target.minor[1]}"
+    platforms = _platforms(target.arch, target.glibc)
+    tags = cpython_tags(target.minor, abis=[abi], platforms=platforms)
+    return (*tags, *compatible_tags(target.minor, interpreter=abi, platforms=platforms))
 
 
 def _platforms(arch: str, glibc: tuple[int, int]) -> list[str]:

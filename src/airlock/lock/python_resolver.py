@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 from airlock.fetch.witness import Witness
 from airlock.lock.model import Artifact, Demand, Kind
-from airlock.lock.python_build import HOOK_FAILED, hook_requirements, read_build_system
+from airlock.lock.python_build import HOOK_FAILED, BuildSystem, hook_requirements, read_build_system
 from airlock.lock.python_compile import Compiler, Question, names_of, preferences
 from airlock.lock.python_files import Target, file_artifact
 from airlock.lock.python_model import Installed, PipLine, PythonResult, PythonState, SourceTree
@@ -66,6 +66,8 @@ class PythonResolver:
         self._constraints, self._pins, self._build_pins = constraints, pins, build_pins
         self._arch, self._glibc, self._work = arch, glibc, work
         self._compilers: dict[str, Compiler] = {}
+        self._systems: dict[_Sdist, BuildSystem] = {}
+        self._files: dict[tuple[str, str, Target], Artifact] = {}
         self._at_a_time = asyncio.Semaphore(os.cpu_count() or 1)
         self._hooks: dict[tuple[_Sdist, tuple[str, ...]], tuple[str, ...] | None] = {}
 
@@ -109,6 +111,12 @@ class PythonResolver:
             state,
         )
 
+    def system(self, sdist: _Sdist, where: str) -> BuildSystem:
+        """Its build system; the archive is read once."""
+        if sdist not in self._systems:
+            self._systems[sdist] = read_build_system(sdist.path, sdist.file, where, sdist.folder)
+        return self._systems[sdist]
+
     async def hook(
         self, sdist: _Sdist, static: Sequence[Artifact], minor: tuple[int, int], where: str
     ) -> tuple[str, ...] | None:
@@ -118,7 +126,7 @@ class PythonResolver:
             if any(artifact.kind != "wheel" for artifact in static):
                 self._hooks[key] = None  # an environment that would have to be built itself
             else:
-                system = read_build_system(sdist.path, sdist.file, where, sdist.folder)
+                system = self.system(sdist, where)
                 wheels = [(artifact.file, await self.fetched(artifact)) for artifact in static]
                 async with self._at_a_time:
                     self._hooks[key] = await hook_requirements(
@@ -128,7 +136,10 @@ class PythonResolver:
 
     async def artifact(self, name: str, version: str, target: Target, where: str) -> Artifact:
         """The file pip takes of a version."""
-        return await file_artifact(self._witness, self._upstream, name, version, target, where)
+        key = (name, version, target)
+        if key not in self._files:
+            self._files[key] = await file_artifact(self._witness, self._upstream, name, version, target, where)
+        return self._files[key]
 
     async def fetched(self, artifact: Artifact) -> Path:
         """Its place in the pool, after fetching it where it is not there."""
@@ -214,8 +225,7 @@ class _Line:
             return
         self._isolated.add(sdist.file)
         where = f"{self._where}: to build {sdist.file}"
-        system = read_build_system(sdist.path, sdist.file, where, sdist.folder)
-        static = await self._isolation(system.requires, where)
+        static = await self._isolation(self._resolver.system(sdist, where).requires, where)
         needed = await self._resolver.hook(sdist, static, self._target.minor, where)
         # pip installs what the hook adds by a second, separate call, and only what the first has not brought.
         names = {artifact.name for artifact in static}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,7 +22,9 @@ from airlock.fetch.transcript import Transcript, read_transcript
 from airlock.fetch.upstreams import KEPT, addresses
 from airlock.fetch.witness import Witness
 from airlock.lock.base_reference import refresh_images, registries
+from airlock.lock.copies import Copies
 from airlock.lock.model import Artifact, Lock
+from airlock.store.artifacts import ArtifactStore
 from airlock.store.pool import Pool
 
 
@@ -30,16 +32,19 @@ class RefreshResult(msgspec.Struct, frozen=True):
     """What ``refresh`` did.
 
     Attributes:
-        fetched: files that arrived.
+        fetched: files that arrived from upstreams.
         present: files that were there already.
-        bytes: taken from the network, what was thrown away included.
+        bytes: taken from upstreams, what was thrown away included.
         seconds: of wall clock.
+        taken: files that came from the factory's own store instead; ``stored``: files that were put there.
     """
 
     fetched: int
     present: int
     bytes: int
     seconds: float
+    taken: int = 0
+    stored: int = 0
 
 
 class _Plan(msgspec.Struct):
@@ -59,29 +64,83 @@ class _Plan(msgspec.Struct):
     errors: list[AirlockError] = []
 
 
-async def refresh(lock: Lock, factory: Factory, defaults: Mapping[str, str], reporter: Reporter) -> RefreshResult:
+ARTIFACTS = "artifacts"
+"""What the factory's own Nexus is called where a window is opened for hosts: copies go there while it is open."""
+
+
+def _anything(_: Mapping[str, str]) -> None:
+    """No window to go through."""
+
+
+async def refresh(
+    lock: Lock,
+    factory: Factory,
+    defaults: Mapping[str, str],
+    reporter: Reporter,
+    store: ArtifactStore | None = None,
+    admit: Callable[[Mapping[str, str]], None] = _anything,
+) -> RefreshResult:
     """Fetch what the pool lacks of a lock's artifacts. Everything that can be fetched is, whatever else fails.
 
     Args:
         defaults: addresses of upstreams that neither the settings nor the lock's transcript name.
+        store: the factory's own, if it has one: it is asked before any upstream, and gets what it lacks.
+        admit: told the addresses of the upstreams in use before the first of them is asked.
 
     Raises:
-        IntegrityError: an upstream serves other bytes than the lock names; they were not kept.
+        IntegrityError: an upstream serves other bytes than the lock names; they were not kept. Or the store has other
+            bytes, or does not give back what it was given.
         GoneError: a file is no longer at its upstream.
-        UpstreamError: an upstream is down or keeps breaking off.
+        UpstreamError: an upstream, or the store, is down or keeps breaking off.
         UsageError: an upstream has no address.
         IncompleteError: a file that the factory made itself while locking is not in the pool.
         SpaceError, StateError: see ``download``.
     """
     began = time.monotonic()
+    pool = Pool(factory.pool)
+    present = sum(pool.has(one.sha256, one.size) for one in _by_sha256(lock).values())
+    taken = stored = 0
+    if store is not None:
+        copies = await asyncio.to_thread(Copies, store, lock, pool)
+        taken = await asyncio.to_thread(copies.take, reporter)
+    result = await _from_upstreams(lock, factory, defaults, reporter, admit)
+    if store is not None:
+        stored = await asyncio.to_thread(copies.give, reporter)
+    raise_failures(result.errors)
+    seconds = round(time.monotonic() - began, 3)
+    return RefreshResult(result.fetched, present, result.bytes, seconds, taken, stored)
+
+
+class _Fetched(msgspec.Struct):
+    """What came from upstreams, and what went wrong."""
+
+    fetched: int = 0
+    bytes: int = 0
+    errors: list[AirlockError] = []
+
+
+def _by_sha256(lock: Lock) -> dict[str, Artifact]:
+    return {artifact.sha256: artifact for artifact in lock.artifacts}
+
+
+async def _from_upstreams(
+    lock: Lock,
+    factory: Factory,
+    defaults: Mapping[str, str],
+    reporter: Reporter,
+    admit: Callable[[Mapping[str, str]], None],
+) -> _Fetched:
     pool, settings = Pool(factory.pool), factory.settings
-    wanted = {artifact.sha256: artifact for artifact in lock.artifacts}
+    wanted = _by_sha256(lock)
     missing = [artifact for artifact in wanted.values() if not pool.has(artifact.sha256, artifact.size)]
     if not missing:
-        return RefreshResult(0, len(wanted), 0, round(time.monotonic() - began, 3))
+        return _Fetched()
     transcript = _transcript(pool, lock)
     named = {**defaults, **registries(lock.demands), **_kept_addresses(pool, transcript)}
     known = addresses(settings.upstreams, named)
+    asked_of = {artifact.upstream for artifact in missing if artifact.trust != "made"}
+    own = {ARTIFACTS: factory.nexus.address} if factory.nexus else {}
+    admit({name: known[name] for name in asked_of if name in known} | own)
     plan = _plan(missing, pool, transcript, known, frozenset(settings.upstreams))
     asked, unfound = await _ask(plan.unlisted, known, settings.fetch)
     first = await download([*plan.jobs, *asked], pool, settings.fetch, reporter)
@@ -94,12 +153,10 @@ async def refresh(lock: Lock, factory: Factory, defaults: Mapping[str, str], rep
     images = await asyncio.to_thread(refresh_images, lock, plan.images, pool, known, settings.fetch, reporter)
     tried = {job.sha256 for job in moved}
     failures = [*(failure for failure in first.failures if failure.job.sha256 not in tried), *second.failures]
-    raise_failures([*plan.errors, *unfound, *images, *(failure.error for failure in failures)])
-    return RefreshResult(
-        fetched=first.fetched + second.fetched + len(plan.images),
-        present=len(wanted) - len(missing),
-        bytes=first.bytes + second.bytes + sum(artifact.size for artifact in plan.images),
-        seconds=round(time.monotonic() - began, 3),
+    return _Fetched(
+        first.fetched + second.fetched + len(plan.images),
+        first.bytes + second.bytes + sum(artifact.size for artifact in plan.images),
+        [*plan.errors, *unfound, *images, *(failure.error for failure in failures)],
     )
 
 
@@ -108,6 +165,15 @@ def _transcript(pool: Pool, lock: Lock) -> Transcript:
     if not pool.has(lock.header.witness):
         return Transcript()
     return read_transcript(pool, lock.header.witness)
+
+
+def kept_addresses(pool: Pool, lock: Lock) -> dict[str, str]:
+    """Addresses of upstreams as they were when the lock was made; none where this pool did not see that.
+
+    Raises:
+        FormatError: what was kept is malformed.
+    """
+    return _kept_addresses(pool, _transcript(pool, lock))
 
 
 def _kept_addresses(pool: Pool, transcript: Transcript) -> dict[str, str]:

@@ -7,7 +7,7 @@ must get the same bytes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,20 +20,23 @@ from airlock.core.process import find_tool, run
 from airlock.core.progress import Reporter
 from airlock.core.settings import Factory
 from airlock.definition.model import DEBIAN_ARCHITECTURES, LoadedDefinition
-from airlock.fetch.upstreams import KEPT, addresses
+from airlock.fetch.upstreams import KEPT, PYPI, addresses
 from airlock.fetch.witness import Witness
 from airlock.kolla.environment import KollaEnvironment
+from airlock.kolla.render import OPENDEV
 from airlock.lock.apt_images import resolve_apt
 from airlock.lock.apt_resolver import AptResolver
 from airlock.lock.base_reference import fetch_bases, registries
-from airlock.lock.gather import Gathered, gather, image_lines, render_sealed, sealed_sources
+from airlock.lock.downloads import resolve_downloads
+from airlock.lock.gather import Gathered, gather, image_lines, render_sealed, require_sealed
 from airlock.lock.git_repositories import KOLLA, resolve_repositories, wanted_repositories
 from airlock.lock.indexes import STANZAS, AptIndexes
 from airlock.lock.model import Artifact, Demand, Image, Lock, make_lock
 from airlock.lock.python_chain import PythonChain
 from airlock.lock.python_files import GLIBC
 from airlock.lock.python_resolver import PythonResolver
-from airlock.lock.sources import resolve_sources
+from airlock.lock.shortfall import Refused, Shortfall
+from airlock.lock.sources import asked_upstreams, resolve_sources
 from airlock.lock.tools import resolve_tools, tools_environment
 from airlock.store.pool import Pool
 
@@ -54,20 +57,58 @@ class _Parts(msgspec.Struct):
         self.artifacts += artifacts
 
 
-async def resolve_lock(loaded: LoadedDefinition, factory: Factory, reporter: Reporter) -> Lock:
+Admit = Callable[[Mapping[str, str]], None]
+"""Told the addresses of the upstreams in use before they are asked; called again where more become known."""
+
+
+def _anything(_: Mapping[str, str]) -> None:
+    """No window to go through."""
+
+
+class Resolution(msgspec.Struct, frozen=True):
+    """What a definition resolves to.
+
+    Attributes:
+        lock: None where an image is refused: there is no lock of a part.
+        images: how many were to be locked, of all architectures.
+        left_out: architecture → image that the definition selects and that is left out → why.
+        refused: images that cannot be locked; only where going on was asked for.
+    """
+
+    lock: Lock | None
+    images: int
+    left_out: dict[str, dict[str, str]]
+    refused: tuple[Refused, ...]
+
+
+async def resolve_lock(
+    loaded: LoadedDefinition,
+    factory: Factory,
+    reporter: Reporter,
+    admit: Admit = _anything,
+    *,
+    keep_going: bool = False,
+) -> Resolution:
     """Resolve a definition against the upstreams of today. The transcript lands in the pool.
+
+    Args:
+        admit: first told of the index that Kolla itself comes from, then of all that Kolla's files name.
+        keep_going: find out about every image what cannot be locked, where otherwise the first refusal is raised.
 
     Raises:
         DefinitionError, UnclassifiedError, ResolutionError, UpstreamError, IntegrityError: see the resolvers.
     """
     pool = Pool(factory.pool)
     known = addresses(factory.settings.upstreams, {})
+    admit({name: known[name] for name in (PYPI, *wanted_repositories(loaded.definition)) if name in known})
     with TemporaryDirectory(prefix="airlock-lock-") as name:
         work = Path(name)
         async with Witness.record(pool, known, factory.settings.fetch, socket=work / "witness.sock") as witness:
-            parts = await _Solver(loaded, factory, witness, pool, work, reporter).solve()
+            solver = _Solver(loaded, factory, witness, pool, work, reporter, admit=admit, keep_going=keep_going)
+            parts = await solver.solve()
             transcript = pool.add_bytes(witness.transcript())
-    return _lock(loaded, parts, transcript)
+    lock = None if solver.refused else _lock(loaded, parts, transcript)
+    return Resolution(lock, solver.images, solver.left_out, tuple(solver.refused))
 
 
 async def check_lock(loaded: LoadedDefinition, factory: Factory, lock: Lock, reporter: Reporter) -> list[str]:
@@ -131,8 +172,13 @@ class _Solver:
         reporter: Reporter,
         *,
         again: bool = False,
+        admit: Admit = _anything,
+        keep_going: bool = False,
     ) -> None:
-        self._again = again
+        self._again, self._admit, self._keep_going = again, admit, keep_going
+        self.images = 0
+        self.left_out: dict[str, dict[str, str]] = {}
+        self.refused: list[Refused] = []
         self._loaded, self._factory, self._witness = loaded, factory, witness
         self._pool, self._work, self._reporter = pool, work, reporter
 
@@ -166,27 +212,50 @@ class _Solver:
         return self._work / "witness.sock"
 
     async def _architecture(self, environment: KollaEnvironment, arch: str, parts: _Parts) -> None:
-        definition = self._loaded.definition
         self._reporter.say(f"{arch}: rendering Kolla and reading its Dockerfiles")
-        gathered = await asyncio.to_thread(gather, environment, self._loaded, arch, self._work)
+        shortfall = Shortfall(arch, keep_going=self._keep_going)
+        noted = shortfall if self._keep_going else None
+        gathered = await asyncio.to_thread(gather, environment, self._loaded, arch, self._work, noted)
+        self.images += len(gathered.tree.images)
+        self.left_out[arch] = gathered.tree.left_out
         self._meet(gathered.tree.upstreams | registries(gathered.demands), parts)
         if self._witness.live:  # solving again takes what the pool holds
             settings = self._factory.settings
             known = addresses(settings.upstreams, parts.upstreams)
+            self._admit(self._asked(gathered, known))
             await asyncio.to_thread(fetch_bases, gathered.demands, self._pool, known, settings.fetch)
-        settled = self._factory.settings.upstreams
-        found = await resolve_sources(self._loaded, gathered, self._witness, self._pool, tuple(settled))
+        settled = tuple(self._factory.settings.upstreams)
+        found = await resolve_sources(self._loaded, gathered, self._witness, self._pool, settled, shortfall)
         parts.add(list(found.demands), list(found.artifacts))
         parts.upstreams |= found.upstreams
+        files = await resolve_downloads(gathered.demands, self._witness, settled, shortfall)
+        parts.add(list(files.demands), list(files.artifacts))
+        parts.upstreams |= files.upstreams
         resolver = self._apt_resolver(gathered)
         await self._update(resolver)
-        plans = await asyncio.to_thread(resolve_apt, gathered, resolver, self._pool, self._reporter)
+        plans = await asyncio.to_thread(resolve_apt, gathered, resolver, self._pool, self._reporter, shortfall)
         for plan in plans.values():
             parts.add(plan.demands, plan.artifacts)
             parts.apt.stanzas.update(plan.stanzas)
         parts.apt.releases.update(resolver.releases)
         parts.apt.sources[:] = resolver.sources
-        python = PythonResolver(
+        python = self._python_resolver(arch)
+        chain = PythonChain(gathered, plans, found.archives, python, self._witness, self._pool)
+        parts.add(*await chain.resolve_all(self._reporter, shortfall))
+        self.refused += shortfall.refused
+        if shortfall.refused:
+            return
+        parts.demands += [demand for demand in gathered.demands if demand.kind == "vendor-repository"]
+        by_id = {artifact.id: artifact for artifact in (*found.artifacts, *files.artifacts)}
+        answers = [*found.demands, *files.demands]
+        sealed = await asyncio.to_thread(render_sealed, environment, self._loaded, arch, self._work, answers, by_id)
+        require_sealed(sealed)
+        parts.images += image_lines(gathered, sealed, self._loaded.definition.base.distribution)
+        _all_answered(gathered, parts)
+
+    def _python_resolver(self, arch: str) -> PythonResolver:
+        definition = self._loaded.definition
+        return PythonResolver(
             witness=self._witness,
             socket=self._socket,
             pool=self._pool,
@@ -197,17 +266,13 @@ class _Solver:
             glibc=GLIBC[definition.base.release],
             work=self._work / f"python-{arch}",
         )
-        chain = PythonChain(gathered, plans, found.archives, python, self._witness, self._pool)
-        with self._reporter.task(f"{arch}: Python packages", len(gathered.tree.images), unit="items") as task:
-            for image in gathered.tree.images:
-                parts.add(*await chain.resolve(image.name, image.parent))
-                task.advance(1)
-        parts.demands += [demand for demand in gathered.demands if demand.kind == "vendor-repository"]
-        by_id = {artifact.id: artifact for artifact in found.artifacts}
-        answers = sealed_sources(found.demands, by_id)
-        sealed = await asyncio.to_thread(render_sealed, environment, self._loaded, arch, self._work, answers)
-        parts.images += image_lines(gathered, sealed, definition.base.distribution)
-        _all_answered(gathered, parts)
+
+    def _asked(self, gathered: Gathered, known: Mapping[str, str]) -> dict[str, str]:
+        """Addresses of the upstreams that this architecture will ask; not all that Kolla's files name are."""
+        sources = asked_upstreams(self._loaded, gathered, self._witness, self._pool)
+        listed = {name for name in gathered.tree.upstreams if name != OPENDEV} | set(registries(gathered.demands))
+        addressed = sources | dict(known)
+        return {name: addressed[name] for name in {PYPI, KOLLA, *listed, *sources} if name in addressed}
 
     async def _update(self, resolver: AptResolver) -> None:
         """Fetch apt's indexes. apt itself sees the witness alone: why that could not answer comes from the witness."""

@@ -24,10 +24,11 @@ from airlock.core.process import find_tool
 from airlock.lock import sandbox_relay
 from airlock.lock.sandbox_run import ANSWER, Limits, Outcome, run_bounded
 
-__all__ = ["Limits", "Outcome", "Relay", "run_sandboxed"]
+__all__ = ["Limits", "Outcome", "Relay", "reserve_user", "run_sandboxed"]
 
 _RUNS = 16  # at a time in one process
 _runs = itertools.count()
+_reserved: set[int] = set()
 _FIRST_UID = 1_800_000_000  # below the end of the range that systemd leaves to containers; nobody's on a usual machine
 
 _HIDDEN = ("/usr/local", "/usr/lib/python3/dist-packages", "/usr/src", "/usr/share/doc")
@@ -52,6 +53,7 @@ async def run_sandboxed(
     folder: str = "/tmp",  # noqa: S108 (a file system of the sandbox's own)
     relay: Relay | None = None,
     limits: Limits | None = None,
+    user: int | None = None,
 ) -> Outcome:
     """Run ``command`` (absolute path first) with nothing but what is named here.
 
@@ -60,6 +62,8 @@ async def run_sandboxed(
         writable: path inside → folder outside; given to the sandbox's user when Airlock runs as root.
         environment: added to PATH, HOME, TMPDIR and a C locale.
         folder: working directory.
+        user: as root, who it runs as: one of ``reserve_user`` for runs, one after the other, that share a large folder;
+            by default somebody else each time.
 
     Raises:
         ToolError: bubblewrap is missing, or this kernel or container does not let it work.
@@ -74,7 +78,7 @@ async def run_sandboxed(
     outer: list[str] = []
     writable = writable or {}
     if os.geteuid() == 0:
-        uid = _new_uid()
+        uid = user if user is not None else _new_uid()
         for place in (*writable.values(), *([relay.socket] if relay else [])):
             _give(place, uid)
         outer, read_only, writable = _as_root(uid, read_only, writable)
@@ -140,15 +144,29 @@ def _limited(limits: Limits) -> list[str]:
     ]
 
 
+def reserve_user() -> int | None:
+    """A user that no other run of this process has from now on; None where half of them are reserved already."""
+    if len(_reserved) >= _RUNS // 2:
+        return None
+    uid = _new_uid()
+    _reserved.add(uid)
+    return uid
+
+
 def _new_uid() -> int:
     """Who the code runs as when Airlock runs as root: owner of nothing, and another one for every run, since the kernel
     counts a user's processes together.
     """
-    return _FIRST_UID + os.getpid() * _RUNS + next(_runs) % _RUNS
+    while True:
+        uid = _FIRST_UID + os.getpid() * _RUNS + next(_runs) % _RUNS
+        if uid not in _reserved:
+            return uid
 
 
 def _give(place: Path, uid: int) -> None:
-    """Make the sandbox's user the owner of a folder of ours and of all in it."""
+    """Make the sandbox's user the owner of a folder of ours and of all in it; what is its own already stays."""
+    if place.stat().st_uid == uid:  # a cache of tens of thousands of files, which that user alone has written
+        return
     os.chown(place, uid, uid)
     if place.is_dir():
         for root, folders, files in os.walk(place):

@@ -23,6 +23,7 @@ from airlock.lock.gather import Gathered
 from airlock.lock.model import Artifact, Demand, artifact_id
 from airlock.lock.python_files import project_artifact
 from airlock.lock.python_model import SourceTree
+from airlock.lock.shortfall import Shortfall
 from airlock.lock.sources_fetch import fetch
 from airlock.lock.sources_names import (
     make_archive,
@@ -39,7 +40,14 @@ REQUIREMENTS = "requirements"
 """The project whose archive is made from the definition's constraints: it is on no package index."""
 
 # Where a project's name on the package index is not that of its repository (setup.cfg of each).
-_INDEX_NAMES = {"heat": "openstack-heat", "placement": "openstack-placement", "watcher": "python-watcher"}
+_INDEX_NAMES = {
+    "cyborg": "openstack-cyborg",
+    "heat": "openstack-heat",
+    "kuryr": "kuryr-lib",
+    "placement": "openstack-placement",
+    "venus": "openstack-venus",
+    "watcher": "python-watcher",
+}
 
 
 class SourcesResult(msgspec.Struct, frozen=True):
@@ -58,12 +66,18 @@ class SourcesResult(msgspec.Struct, frozen=True):
 
 
 async def resolve_sources(
-    loaded: LoadedDefinition, gathered: Gathered, witness: Witness, pool: Pool, settled: Container[str] = ()
+    loaded: LoadedDefinition,
+    gathered: Gathered,
+    witness: Witness,
+    pool: Pool,
+    settled: Container[str] = (),
+    shortfall: Shortfall | None = None,
 ) -> SourcesResult:
     """Answer every ``source`` demand of an architecture.
 
     Args:
         settled: names of upstreams whose address stands in the factory's settings.
+        shortfall: is told of images whose sources cannot be had, where going on is wanted.
 
     Raises:
         ResolutionError: a section has neither a release nor a branch archive that can be taken; names it.
@@ -75,15 +89,28 @@ async def resolve_sources(
     asked = [demand for demand in gathered.demands if demand.kind == "source"]
     resolver = SourceResolver(loaded, gathered.arch, gathered.tree.upstreams.get(OPENDEV, ""), witness, pool, settled)
     answers: dict[str, tuple[Artifact, SourceTree]] = {}
+    shortfall = shortfall or Shortfall(gathered.arch)
     for demand in asked:
-        if demand.spec not in answers:
-            answers[demand.spec] = await resolver.resolve(wants[demand.spec], demand.where)
+        with shortfall.of(demand.image):
+            if demand.spec not in answers:
+                answers[demand.spec] = await resolver.resolve(wants[demand.spec], demand.where)
+    answered = [one for one in asked if one.spec in answers]
     return SourcesResult(
-        demands=tuple(msgspec.structs.replace(one, artifacts=(answers[one.spec][0].id,)) for one in asked),
+        demands=tuple(msgspec.structs.replace(one, artifacts=(answers[one.spec][0].id,)) for one in answered),
         artifacts=tuple({found.id: found for found, _ in answers.values()}.values()),
         archives={section: tree for section, (_, tree) in answers.items()},
         upstreams=resolver.upstreams,
     )
+
+
+def asked_upstreams(loaded: LoadedDefinition, gathered: Gathered, witness: Witness, pool: Pool) -> dict[str, str]:
+    """Upstreams besides the package index that sources will be asked of: name → the address that Kolla has for it."""
+    tarballs = gathered.tree.upstreams.get(OPENDEV, "")
+    resolver = SourceResolver(loaded, gathered.arch, tarballs, witness, pool)
+    wants = [want for image in gathered.tree.images for want in image.sources]
+    demanded = {demand.spec for demand in gathered.demands if demand.kind == "source"}
+    found = [resolver.upstream(want) for want in wants if want.section in demanded]
+    return dict(place for place in found if place is not None)
 
 
 class SourceResolver:
@@ -126,6 +153,14 @@ class SourceResolver:
             )
         return found, SourceTree(found.name, found.file, self._pool.path(found.sha256), found.id)
 
+    def upstream(self, want: SourceWant) -> tuple[str, str] | None:
+        """(name, address) of the upstream that a section will be asked of, where it is not the package index."""
+        if project_of(want) == REQUIREMENTS or want.type != "url":
+            return None
+        if self._released(want.section) and not want.sha256 and self._ours(want):
+            return None
+        return split_address(want.location, self._tarballs)[:2]
+
     def _ours(self, want: SourceWant) -> bool:
         return bool(self._tarballs) and want.location.startswith(self._tarballs + "/")
 
@@ -144,8 +179,8 @@ class SourceResolver:
         return _artifact(REQUIREMENTS, release, file, sha256, len(data), "airlock", file, "made")
 
     async def _release(self, want: SourceWant, project: str, where: str) -> Artifact:
-        specifier = self._specifier(want, project, where)
         name = _INDEX_NAMES.get(project, project)
+        specifier = self._specifier(want, project, name, where)
         remedy = (
             f'Correct "{want.section}" under [sources.release] in the definition, or list the section in '
             "[sources] branch to take its branch tarball."
@@ -166,11 +201,11 @@ class SourceResolver:
         await self._witness.project_file(PYPI, name, sdist.file, sdist.sha256)  # read below: pip installs it
         return msgspec.structs.replace(sdist, id=artifact_id("source", sdist.file), kind="source")
 
-    def _specifier(self, want: SourceWant, project: str, where: str) -> SpecifierSet:
+    def _specifier(self, want: SourceWant, project: str, name: str, where: str) -> SpecifierSet:
         """What the definition says; else the pin in the constraints; else a version in Kolla's own address."""
         text = self._definition.sources.release.get(want.section, "")
         if not text:
-            pin = pinned(self._constraints, project) or stated_version(want, project)
+            pin = pinned(self._constraints, name) or stated_version(want, project)
             text = f"=={pin}" if pin else ""
         if not text:
             raise ResolutionError(
@@ -190,7 +225,8 @@ class SourceResolver:
         sha256, size = await fetch(self._witness, OPENDEV, path, f"section {want.section}")
         file = safe_component(PurePosixPath(path).name)
         version = stem(file).removeprefix(f"{project}-")
-        return _artifact(project, version, file, sha256, size, OPENDEV, path, "first-seen")
+        name = _INDEX_NAMES.get(project, project)  # what pip will read in it
+        return _artifact(name, version, file, sha256, size, OPENDEV, path, "first-seen")
 
     async def _third_party(self, want: SourceWant, where: str) -> Artifact:
         """What Kolla takes from elsewhere: an upstream of its own, named after the host."""
@@ -215,9 +251,11 @@ class SourceResolver:
         file = safe_component(PurePosixPath(path).name)
         trust = "declared" if declared else "first-seen"
         found = _artifact(project_of(want), "", file, sha256, size, upstream, path, trust)
-        if not declared or debian in file or self._arch in file:
+        if not declared:
             return found
-        return msgspec.structs.replace(found, id=f"{found.id}#{sha256[:8]}", arch=self._arch)
+        named = debian in file or self._arch in file  # else two architectures' files may have one name
+        ident = found.id if named else f"{found.id}#{sha256[:8]}"
+        return msgspec.structs.replace(found, id=ident, arch=self._arch)
 
 
 def _artifact(

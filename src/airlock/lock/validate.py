@@ -28,7 +28,7 @@ class Proof(msgspec.Struct, frozen=True):
     Attributes:
         gaps: what is missing or wrong; empty when the proof holds.
         images, demands, artifacts, size: what was proved (size in bytes).
-        stand_ins: how many artifacts came from stand-ins of upstreams, not from the real ones.
+        left_out: architecture → image that the definition selects and that is left out → why.
     """
 
     gaps: tuple[Gap, ...]
@@ -36,6 +36,7 @@ class Proof(msgspec.Struct, frozen=True):
     demands: int
     artifacts: int
     size: int
+    left_out: dict[str, dict[str, str]] = {}
 
     @property
     def holds(self) -> bool:
@@ -67,7 +68,8 @@ async def validate(lock: Lock, loaded: LoadedDefinition, factory: Factory, repor
         expected, gathered, _ = expectation(KollaEnvironment(python), loaded, lock, required_tools(loaded), work)
         gaps += prove_lock(lock, expected)
         gaps += _indexes(lock, pool, factory, gathered, work, reporter)
-    return _proof(lock, gaps)
+        left_out = {arch: asked.tree.left_out for arch, asked in gathered.items()}
+    return _proof(lock, gaps, left_out)
 
 
 def _indexes(
@@ -87,6 +89,7 @@ def _indexes(
     return gaps
 
 
-def _proof(lock: Lock, gaps: list[Gap]) -> Proof:
+def _proof(lock: Lock, gaps: list[Gap], left_out: dict[str, dict[str, str]] | None = None) -> Proof:
     size = sum(artifact.size for artifact in lock.artifacts)
-    return Proof(tuple(sorted(set(gaps))), len(lock.images), len(lock.demands), len(lock.artifacts), size)
+    counts = (len(lock.images), len(lock.demands), len(lock.artifacts))
+    return Proof(tuple(sorted(set(gaps))), *counts, size, left_out or {})

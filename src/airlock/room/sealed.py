@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from airlock.core.errors import StateError
+from airlock.core.errors import AirlockError, StateError
 from airlock.core.files import exclusive, write_file
 from airlock.core.process import run as run_command
 from airlock.core.progress import Reporter
@@ -73,6 +73,11 @@ class SealedRoom:
     @image.setter
     def image(self, name: str) -> None:
         self._attribution.image = name
+
+    @property
+    def failures(self) -> list[AirlockError]:
+        """Why files of the bundle could not be served, the first of them."""
+        return self._gateway.failures
 
     @classmethod
     @contextlib.asynccontextmanager

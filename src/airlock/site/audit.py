@@ -9,11 +9,16 @@ from typing import Any
 
 import msgspec
 
+from airlock.bundle.names import WINDOWS
+from airlock.bundle.stored import open_bundle
 from airlock.core.digest import is_sha256, sha256_file
 from airlock.core.errors import AirlockError, ChainError, UsageError
+from airlock.core.settings import Site
 from airlock.core.toml import nearest
 from airlock.evidence.ledger import GENESIS, Entry, entries
 from airlock.evidence.record import RECORD, Record, Trigger, read_record
+from airlock.evidence.window import WindowRecord, read_window
+from airlock.store.artifacts import DirectoryStore
 
 _BACKUP = "Do not rely on this record; compare with a backup."
 
@@ -166,6 +171,19 @@ def _checked(path: Path, ledger: Iterable[Entry]) -> bool:
             )
         checked = True
     return checked
+
+
+def tell_windows(site: Site, bundle: str) -> list[WindowRecord]:
+    """The records of the firewall windows through which a bundle's files came, as the bundle brought them.
+
+    Raises:
+        StateError: there is no such bundle.
+        IntegrityError, IncompleteError: a record is not what the manifest says, or gone.
+        FormatError: it is no record.
+    """
+    opened = open_bundle(DirectoryStore(site.artifacts), bundle)
+    paths = [path for path in opened.manifest.by_path if path.startswith(f"{WINDOWS}/") and path.endswith(".json")]
+    return [read_window(opened.read(path), f"{bundle}/{path}") for path in paths]
 
 
 def _texts(value: Any) -> set[str]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
 
 from airlock.core.gerrit_settings import GerritPlace
+from airlock.core.nexus_settings import NexusPlace
 from airlock.core.settings import load_factory, load_site
-from airlock.site import probes, room_probes
+from airlock.site import probes, room_probes, store_probes
 
 Environment = Literal["factory", "site"]
 State = Literal["ok", "missing", "warning"]
@@ -27,6 +29,7 @@ FACTORY_SPACE = 2_000_000_000
 SITE_SPACE = 8_000_000_000
 
 _VERSION = ("--version",)
+_NEXUS = "docs/how-to/nexus.md tells how its repository and its user are made."
 _GERRIT = "See [gerrit] in site.toml; docs/how-to/site.md says what its user must be allowed to."
 _KERNEL = "Debian's own kernel has it; a container that this runs in must be allowed to (privileged)."
 
@@ -78,6 +81,8 @@ PROGRAMS = (
     Program("bwrap", "bubblewrap", FACTORY, _VERSION, "0.8"),
     Program("prlimit", "util-linux", BOTH, _VERSION),
     Program("setpriv", "util-linux", FACTORY, _VERSION),
+    Program("nft", "nftables", FACTORY, _VERSION, "1.0", use="firewall windows by nftables or squid"),
+    Program("squid", "squid", FACTORY, _VERSION, "5.0", use="firewall windows by squid"),
     Program("git", "git", BOTH, _VERSION, "2.31", use="definitions that name git repositories, sites with a Gerrit"),
     Program("python3", "python3-minimal", BOTH, _VERSION, "3.11"),
     Program("perl", "perl-base", SITE, _VERSION),
@@ -95,13 +100,17 @@ PROGRAMS = (
 
 
 def examinations(
-    place: Path, keyrings: Sequence[Path] = (KEYRING,), gerrit: GerritPlace | None = None
+    place: Path,
+    keyrings: Sequence[Path] = (KEYRING,),
+    stores: Mapping[Environment, NexusPlace] = MappingProxyType({}),
+    gerrit: GerritPlace | None = None,
 ) -> list[Examination]:
     """Everything that is looked at, in the order in which it is told.
 
     Args:
         place: where the environment lies or will lie: free space and overlayfs are tried there.
         keyrings: files that a distribution's Release is checked against.
+        stores: each environment's Nexus, where it has one.
         gerrit: the site's, if it has one.
     """
     return [
@@ -135,6 +144,10 @@ def examinations(
         Examination("runc's seccomp", SITE, room_probes.runc_seccomp, _install("runc")),
         Examination("a container", SITE, room_probes.runc_container, f"{_install('runc')}. {_KERNEL}"),
         Examination("podman's storage", SITE, room_probes.podman_storage, _install("podman")),
+        *(
+            Examination(f"Nexus of the {one}", (one,), partial(store_probes.nexus, nexus), _NEXUS)
+            for one, nexus in stores.items()
+        ),
         *([Examination("Gerrit", SITE, partial(probes.gerrit, gerrit), _GERRIT)] if gerrit else []),
         _space("space for a factory", FACTORY, place, FACTORY_SPACE),
         _space("space for a site", SITE, place, SITE_SPACE),
@@ -164,10 +177,12 @@ def examine(
     environments: Sequence[Environment],
     place: Path,
     keyrings: Sequence[Path] = (KEYRING,),
+    stores: Mapping[Environment, NexusPlace] = MappingProxyType({}),
     gerrit: GerritPlace | None = None,
 ) -> list[Check]:
     """Look at everything that one of ``environments`` needs; a few probes at a time."""
-    wanted = [one for one in examinations(place, keyrings, gerrit) if set(one.environments) & set(environments)]
+    found = examinations(place, keyrings, stores, gerrit)
+    wanted = [one for one in found if set(one.environments) & set(environments)]
     with ThreadPoolExecutor(4) as workers:
         return list(workers.map(_look, wanted))
 

@@ -7,23 +7,24 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from airlock.bundle import names
-from airlock.bundle.parallel import in_threads
-from airlock.bundle.stored import BUNDLES, DISTS, FORMAT, Commit, list_bundles, read_commit
+from airlock.bundle.stored import BUNDLES, DISTS, FORMAT, Commit, Found, find_commit, read_commits
 from airlock.bundle.verify import VerifiedBundle, verify_bundle
 from airlock.core.digest import is_sha256, sha256_bytes
 from airlock.core.errors import FormatError, IntegrityError, StateError, UsageError
 from airlock.core.files import exclusive
+from airlock.core.parallel import in_threads
 from airlock.core.progress import Reporter
 from airlock.core.settings import Site
 from airlock.evidence import ledger
 from airlock.site.base_images import BaseImage, push_base_images
 from airlock.site.seeding import Seeded, require_means, seed
-from airlock.store.artifacts import ArtifactStore, DirectoryStore
+from airlock.store.artifacts import ArtifactStore, store_path
+from airlock.store.bring import Item, bring
+from airlock.store.opening import open_store
 
 VERB = "import"
 IMAGES = "import-base-images"
 BLOCK = 4096
-BATCH = 1 << 30  # bytes between two syncs
 
 
 class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,19 +54,10 @@ class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
     repositories: tuple[Seeded, ...] = ()
 
 
-class _File(msgspec.Struct, frozen=True):
-    """One file of the store, from one of the bundle."""
-
-    path: str
-    source: Path
-    sha256: str
-    size: int
-
-
 def import_bundle(
     folder: Path, site: Site, *, expect: str | None, allow_older: bool, reporter: Reporter
 ) -> ImportResult:
-    """Import the bundle in ``folder`` into the site's directory store.
+    """Import the bundle in ``folder`` into the site's artifact store.
 
     Whatever happens on the way, bundles that were imported before stay usable; the same command again finishes it. Base
     images go into the registry, and git repositories into Gerrit, last: the bundle counts by then.
@@ -76,48 +68,59 @@ def import_bundle(
 
     Raises:
         UsageError: ``expect`` is no sha256, or is missing although site.toml requires it; Gerrit's password cannot be
-            read; see also ``site.seeding.seed``.
+            read; a Nexus does not let this user do it; see also ``site.seeding.seed``.
         IncompleteError, IntegrityError, FormatError: see ``verify_bundle``; IntegrityError also for another digest than
             expected, and for a store that does not give back what it was given.
         StateError: an older serial; an id used before for something else; another import is running.
         SpaceError: the store has no room.
-        UpstreamError: the registry does not take a base image, or Gerrit cannot be reached.
+        UpstreamError: a Nexus does not answer, the registry does not take a base image, Gerrit cannot be reached.
     """
     wanted = _expected(expect, site)
     require_means(site)
-    verified = verify_bundle(folder, reporter)
-    if wanted and verified.digest != wanted:
-        raise IntegrityError(
-            f"{folder} has the manifest {verified.digest}, not the expected {wanted}",
-            remedy="Nothing was imported. Compare with the transfer paper; ask whoever wrote the bundle.",
-        )
-    store = DirectoryStore(site.artifacts)
-    with exclusive(site.state / "import.lock", f"the store {store.root}"):
-        commit = _known(store, verified)
-        if commit is None:
-            _require_order(store, verified, allow_older)
-        files = _files(verified)
-        copied, held = _bring(store, files, reporter)
-        result = ImportResult(
-            id=verified.manifest.id,
-            stream=verified.manifest.stream,
-            serial=verified.manifest.serial,
-            manifest=verified.digest,
-            content_digest=verified.manifest.content_digest,
-            expected=bool(wanted),
-            copied=len(copied),
-            copied_size=sum(file.size for file in copied),
-            held=held,
-            already=commit is not None,
-        )
-        if commit is None or copied:
-            _commit(store, site, verified, result, commit, allow_older)
-        base_images = push_base_images(verified, site, reporter)
-        if any(image.sent for image in base_images):
-            ledger.append(
-                site.ledger, IMAGES, {"id": result.id, "images": [msgspec.to_builtins(image) for image in base_images]}
+    with open_store(site) as store:
+        store.ready()
+        verified = verify_bundle(folder, reporter)
+        if wanted and verified.digest != wanted:
+            raise IntegrityError(
+                f"{folder} has the manifest {verified.digest}, not the expected {wanted}",
+                remedy="Nothing was imported. Compare with the transfer paper; ask whoever wrote the bundle.",
             )
-        repositories = seed(verified.lock, result.id, store, site, reporter)
+        with exclusive(site.state / "import.lock", f"the store {store.name}"):
+            return _import(store, site, verified, bool(wanted), allow_older, reporter)
+
+
+def _import(
+    store: ArtifactStore, site: Site, verified: VerifiedBundle, expected: bool, allow_older: bool, reporter: Reporter
+) -> ImportResult:
+    commit = _known(store, verified)
+    items = _items(verified)
+    absent: set[str] = set()
+    if commit is None:  # else everything should be there, and a listing would tell nothing
+        bundles, absent = _survey(store, items, reporter)
+        _require_order(store, bundles, verified, allow_older)
+    copied = _lacking(store, items, absent, reporter)
+    _require_room(store, copied, reporter)
+    bring(store, copied, reporter)
+    result = ImportResult(
+        id=verified.manifest.id,
+        stream=verified.manifest.stream,
+        serial=verified.manifest.serial,
+        manifest=verified.digest,
+        content_digest=verified.manifest.content_digest,
+        expected=expected,
+        copied=len(copied),
+        copied_size=sum(item.size for item in copied),
+        held=len(items) - len(copied),
+        already=commit is not None,
+    )
+    if commit is None or copied:
+        _commit(store, site, verified, result, commit, allow_older)
+    base_images = push_base_images(verified, site, reporter)
+    if any(image.sent for image in base_images):
+        ledger.append(
+            site.ledger, IMAGES, {"id": result.id, "images": [msgspec.to_builtins(image) for image in base_images]}
+        )
+    repositories = seed(verified.lock, result.id, store, site, reporter)
     return msgspec.structs.replace(result, base_images=tuple(base_images), repositories=tuple(repositories))
 
 
@@ -138,10 +141,10 @@ def _expected(expect: str | None, site: Site) -> str:
 def _known(store: ArtifactStore, verified: VerifiedBundle) -> Commit | None:
     """The commit of this very bundle, if it was imported before."""
     try:
-        commit = read_commit(store, verified.manifest.id)
-    except (StateError, FormatError):
+        commit = find_commit(store, verified.manifest.id)
+    except (FormatError, IntegrityError):
         return None
-    if commit.manifest != verified.digest:
+    if commit is not None and commit.manifest != verified.digest:
         raise StateError(
             f"another bundle was imported as {commit.id} before (its manifest is {commit.manifest[:12]}…, this one's "
             f"{verified.digest[:12]}…); an id is never used twice",
@@ -150,9 +153,23 @@ def _known(store: ArtifactStore, verified: VerifiedBundle) -> Commit | None:
     return commit
 
 
-def _require_order(store: ArtifactStore, verified: VerifiedBundle, allow_older: bool) -> None:
+def _survey(store: ArtifactStore, items: list[Item], reporter: Reporter) -> tuple[list[str], set[str]]:
+    """(ids of committed bundles, paths of ``items`` that are not there): one listing of the store tells both."""
+    absent = {item.path for item in items}
+    found = Found()
+    with reporter.task("listing the store", len(items), unit="items") as task:
+        for file in store.list(""):
+            found.add(file.path)
+            if file.path in absent:
+                absent.discard(file.path)
+                task.advance(1)
+    return found.committed, absent
+
+
+def _require_order(store: ArtifactStore, bundles: list[str], verified: VerifiedBundle, allow_older: bool) -> None:
     manifest = verified.manifest
-    newer = [one.id for one in list_bundles(store) if one.stream == manifest.stream and one.serial > manifest.serial]
+    known = read_commits(store, bundles)
+    newer = [one.id for one in known if one.stream == manifest.stream and one.serial > manifest.serial]
     if newer and not allow_older:
         raise StateError(
             f"{manifest.id} is older than {newer[-1]}, which is here already",
@@ -160,14 +177,14 @@ def _require_order(store: ArtifactStore, verified: VerifiedBundle, allow_older: 
         )
 
 
-def _files(verified: VerifiedBundle) -> list[_File]:
+def _items(verified: VerifiedBundle) -> list[Item]:
     """Every file that the store must have, besides the commit file; content first, then what names it."""
     held = {entry.sha256: entry for entry in verified.content}
-    wanted: dict[str, _File] = {}
+    wanted: dict[str, Item] = {}
     for artifact in verified.lock.artifacts:
         entry = held[artifact.sha256]
-        path = names.store_path(artifact.sha256, artifact.file)
-        wanted[path] = _File(path, verified.folder / entry.path, entry.sha256, entry.size)
+        path = store_path(artifact.sha256, artifact.file)
+        wanted[path] = Item(path, verified.folder / entry.path, entry.sha256, entry.size)
     base = f"{BUNDLES}/{verified.manifest.id}"
     for entry in verified.manifest.files:
         source = verified.folder / entry.path
@@ -176,52 +193,35 @@ def _files(verified: VerifiedBundle) -> list[_File]:
         if parts[:2] == (names.INDEXES, "apt") and parts[3:4] == (DISTS,) and len(parts) > 5:
             paths.append("/".join([DISTS, verified.manifest.id, parts[2], *parts[4:]]))
         for path in paths:
-            wanted[path] = _File(path, source, entry.sha256, entry.size)
+            wanted[path] = Item(path, source, entry.sha256, entry.size)
     for name, data in ((names.SUMS, verified.sums), (names.MANIFEST, verified.document)):
         path = f"{base}/{name}"
-        wanted[path] = _File(path, verified.folder / name, sha256_bytes(data), len(data))
+        wanted[path] = Item(path, verified.folder / name, sha256_bytes(data), len(data))
     return list(wanted.values())
 
 
-def _bring(store: ArtifactStore, files: list[_File], reporter: Reporter) -> tuple[list[_File], int]:
-    """Copy what the store does not hold whole, read all of that back; (what was copied, number of files held)."""
+def _lacking(store: ArtifactStore, items: list[Item], absent: set[str], reporter: Reporter) -> list[Item]:
+    """What the store does not hold whole. What it is not known to lack is hashed, whatever its size and time say.
 
-    def lacks(file: _File) -> bool:
-        return not store.exists(file.path, file.size) or store.digest(file.path) != (file.sha256, file.size)
-
-    with reporter.task("comparing with the store", sum(file.size for file in files)) as task:
-        lacking = []
-        for file, absent in in_threads(lacks, files):
-            task.advance(file.size, file.path)
-            if absent:
-                lacking.append(file)
-    store.require(sum(-(-file.size // BLOCK) * BLOCK + BLOCK for file in lacking), "the import")
-
-    def put(file: _File) -> None:
-        store.put(file.path, file.source, sha256=file.sha256, size=file.size)
-
-    since = 0
-    with reporter.task("copying into the store", sum(file.size for file in lacking)) as task:
-        for file, _ in in_threads(put, lacking):
-            task.advance(file.size, file.path)
-            since += file.size
-            if since >= BATCH:
-                store.sync()
-                since = 0
-    store.sync()
-    _read_back(store, lacking, reporter)
-    return lacking, len(files) - len(lacking)
+    Args:
+        absent: paths that are known not to be there.
+    """
+    asked = [item for item in items if item.path not in absent]
+    lacking = set(absent)
+    with reporter.task("comparing with the store", sum(item.size for item in asked)) as task:
+        for item, found in in_threads(lambda item: store.digest(item.path), asked, store.streams):
+            task.advance(item.size, item.path)
+            if found != (item.sha256, item.size):
+                lacking.add(item.path)
+    return [item for item in items if item.path in lacking]
 
 
-def _read_back(store: ArtifactStore, files: list[_File], reporter: Reporter) -> None:
-    with reporter.task("reading back", sum(file.size for file in files)) as task:
-        for file, found in in_threads(lambda file: store.digest(file.path), files):
-            task.advance(file.size, file.path)
-            if found != (file.sha256, file.size):
-                raise IntegrityError(
-                    f"the store does not give back what was written: {file.path} is {found or 'missing'}",
-                    remedy="Check the disk of the store, then run the same command again.",
-                )
+def _require_room(store: ArtifactStore, lacking: list[Item], reporter: Reporter) -> None:
+    needed = sum(-(-item.size // BLOCK) * BLOCK + BLOCK for item in lacking)
+    if lacking and not store.require(needed, "the import"):
+        reporter.say(
+            f"the import needs {needed / 1e6:,.0f} MB in {store.name}; how much is free there this user may not see"
+        )
 
 
 def _commit(
@@ -260,7 +260,7 @@ def _commit(
     )
     store.put_bytes(f"{BUNDLES}/{manifest.id}/{names.COMMITTED}", commit.to_bytes())
     store.sync()
-    if read_commit(store, manifest.id) != commit:
+    if find_commit(store, manifest.id) != commit:
         raise IntegrityError(
             f"the store does not give back the commit file of {manifest.id}", remedy="Run the same command again."
         )

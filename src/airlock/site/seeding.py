@@ -11,7 +11,6 @@ from typing import Literal
 
 import msgspec
 
-from airlock.bundle import names
 from airlock.core.errors import AirlockError, IncompleteError, IntegrityError, StateError, UsageError
 from airlock.core.git import Git
 from airlock.core.process import find_tool
@@ -24,7 +23,7 @@ from airlock.gerrit.push import push
 from airlock.lock.git_bundle import HEADS, TAGS, bundle_refs, open_git_bundle
 from airlock.lock.git_repositories import locked_repositories
 from airlock.lock.model import Artifact, Lock
-from airlock.store.artifacts import ArtifactStore
+from airlock.store.artifacts import ArtifactStore, store_path
 
 VERB = "seed"
 DEFAULT_BRANCH = "main"
@@ -187,7 +186,7 @@ class _Repository:
 
     def _fetch(self, store: ArtifactStore, file: Path) -> None:
         artifact = self._artifact
-        place = names.store_path(artifact.sha256, artifact.file)
+        place = store_path(artifact.sha256, artifact.file)
         try:
             store.fetch(place, file, sha256=artifact.sha256, size=artifact.size)
         except FileNotFoundError:

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from airlock.bundle.stored import bundle_ids, open_bundle
-from airlock.core.errors import AirlockError, ChainError
+from airlock.bundle.stored import Found, open_bundle
+from airlock.core.errors import AirlockError, ChainError, UpstreamError, UsageError
 from airlock.core.progress import Reporter
 from airlock.core.settings import Site
 from airlock.evidence import ledger
-from airlock.store.artifacts import DirectoryStore
+from airlock.store.artifacts import ArtifactStore, store_path
+from airlock.store.opening import open_store
 
 MAX_RECORD = 256 << 20  # bytes
+
+
+class WindowStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A firewall window of the factory's, as the manifest tells of it; ``backend`` is ``none`` where there was none.
+
+    Attributes:
+        held: everything that was tried to get past it was refused.
+    """
+
+    id: str = ""
+    backend: str = ""
+    verb: str = ""
+    opened: str = ""
+    closed: str = ""
+    hosts: list[str] = []
+    held: bool = False
 
 
 class BundleStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +45,7 @@ class BundleStatus(msgspec.Struct, frozen=True, kw_only=True):
     imported: str = ""
     size: int = 0
     complete: bool = False
+    windows: list[WindowStatus] = []
     problem: str = ""
 
 
@@ -42,13 +61,19 @@ class BuildStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SiteStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """See ``site_status``. ``free``: bytes. ``ledger_problem``: why the chain does not hold, empty if it does."""
+    """See ``site_status``.
+
+    Attributes:
+        store: its directory, or its address and repository.
+        free: bytes that the store has room for; None where this user cannot tell.
+        ledger_problem: why the chain does not hold, empty if it does.
+    """
 
     name: str
     store: str
     bundles: list[BundleStatus]
     builds: list[BuildStatus]
-    free: int
+    free: int | None
     ledger_entries: int
     ledger_head: str
     ledger_problem: str
@@ -75,36 +100,42 @@ def site_status(site: Site, *, builds: int = 10, check: Reporter | None = None) 
         builds: how many builds to name, newest first.
         check: hash every file of every bundle as well, and tell this reporter.
     """
-    store = DirectoryStore(site.artifacts)
     entries, head, problem = _ledger(site.ledger)
+    with open_store(site) as store:
+        found, held = Found(), {}
+        for file in store.list(""):  # the one listing: a Nexus gives few files a page
+            found.add(file.path)
+            held[file.path] = file.size
+        bundles = [_bundle(store, ident, committed, held, check) for ident, committed in found.bundles.items()]
+        free = store.free()
     return SiteStatus(
         name=site.settings.name,
-        store=str(store.root),
-        bundles=sorted(
-            (_bundle(store, ident, committed, check) for ident, committed in bundle_ids(store).items()),
-            key=lambda bundle: (bundle.id.rpartition("-r")[0], bundle.serial),
-        ),
+        store=store.name,
+        bundles=sorted(bundles, key=lambda bundle: (bundle.id.rpartition("-r")[0], bundle.serial)),
         builds=_builds(site.records)[:builds],
-        free=_free(site.artifacts),
+        free=free,
         ledger_entries=entries,
         ledger_head=head,
         ledger_problem=problem,
     )
 
 
-def _bundle(store: DirectoryStore, ident: str, committed: bool, check: Reporter | None) -> BundleStatus:
+def _bundle(
+    store: ArtifactStore, ident: str, committed: bool, held: Mapping[str, int], check: Reporter | None
+) -> BundleStatus:
     if not committed:
         return BundleStatus(id=ident, problem="its import did not come to its end; import it again")
     try:
         bundle = open_bundle(store, ident)
-        lock = bundle.lock
         lost = sorted(
             artifact.id
-            for artifact in lock.artifacts
-            if not (place := bundle.content(artifact.sha256, artifact.file)) or not _has(place, artifact.size)
+            for artifact in bundle.lock.artifacts
+            if held.get(store_path(artifact.sha256, artifact.file)) != artifact.size
         )
         if check is not None:
             bundle.check(check)
+    except (UpstreamError, UsageError):  # it is the store, not the bundle
+        raise
     except AirlockError as error:
         return BundleStatus(id=ident, problem=error.message)
     manifest = bundle.manifest
@@ -117,15 +148,16 @@ def _bundle(store: DirectoryStore, ident: str, committed: bool, check: Reporter 
         imported=bundle.commit.imported,
         size=manifest.content.size,
         complete=not lost,
+        windows=_windows(manifest.windows),
         problem=f"the store has lost {', '.join(lost[:3])}{more}; import it again" if lost else "",
     )
 
 
-def _has(path: Path, size: int) -> bool:
+def _windows(told: Sequence[Mapping[str, Any]]) -> list[WindowStatus]:
     try:
-        return path.stat().st_size == size
-    except OSError:
-        return False
+        return [msgspec.convert(one, WindowStatus) for one in told]
+    except msgspec.ValidationError:  # of a newer factory: the records say it
+        return []
 
 
 def _builds(records: Path) -> list[BuildStatus]:
@@ -155,12 +187,6 @@ def _builds(records: Path) -> list[BuildStatus]:
             )
         )
     return sorted(found, key=lambda build: (build.started, build.id), reverse=True)
-
-
-def _free(place: Path) -> int:
-    while not place.exists():
-        place = place.parent
-    return shutil.disk_usage(place).free
 
 
 def _ledger(path: Path) -> tuple[int, str, str]:

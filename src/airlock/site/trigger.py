@@ -22,7 +22,7 @@ from airlock.core.zuul_settings import ZuulPlace
 from airlock.evidence import ledger
 from airlock.evidence.asked import checked_name, required_reason
 from airlock.gerrit.client import GerritClient
-from airlock.store.artifacts import DirectoryStore
+from airlock.store.opening import open_store
 from airlock.zuul.client import ZuulClient
 from airlock.zuul.follow import find
 from airlock.zuul.order import PARAMETER, Order
@@ -87,7 +87,8 @@ async def trigger(site: Site, bundle: str, reason: str, ref: str, reporter: Repo
             remedy="docs/formats/settings.md has the keys.",
         )
     client, requester = client_of(place)
-    stored = open_bundle(DirectoryStore(site.artifacts), bundle)
+    with open_store(site) as store:
+        stored = open_bundle(store, bundle)
     ref = full_ref(ref or f"bundle/{bundle}")
     commit = await _commit_of(site.gerrit, place.project, ref)
     git = _repository(site.gerrit, place.project, stored.manifest)

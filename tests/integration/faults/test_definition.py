@@ -17,7 +17,7 @@ CHANGES = {
     "an architecture": ('"x86_64"', '"x86-64"', ["base.architectures", "'x86-64'", "did you mean 'x86_64'?"]),
     "a type": ('images = ["base"]', 'images = "base"', ["images"]),
     "no TOML": ("[base]", "[base", ["is not TOML"]),
-    "no image": ('images = ["base"]', "images = []", ["images is empty"]),
+    "no image": ('images = ["base"]', "images = []", ["neither images nor profile"]),
     "a missing override": (
         "template_overrides = []", 'template_overrides = ["gone.j2"]', ["gone.j2", "does not exist"],
     ),

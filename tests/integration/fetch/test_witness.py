@@ -368,3 +368,18 @@ async def test_real_apt_and_uv_get_the_same_from_the_replay(pool, tmp_path):
         assert apt_update(tmp_path / "apt2", witness.url("debian")) == lists
         assert uv_compile(tmp_path / "uv2", witness.url("pypi")) == pins
         assert witness.unanswered == []
+
+
+async def test_uv_asks_a_witness_once_and_then_answers_itself(pool, tmp_path):
+    def compile_with_cache(address: str) -> bytes:
+        command = [find_uv_bin(), "pip", "compile", "-q", "--cache-dir", str(tmp_path / "cache"), "--no-header"]
+        arguments = [*command, "--default-index", address, "--python-version", "3.11", "in"]
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+        return subprocess.run(arguments, cwd=tmp_path, env=environment, check=True, capture_output=True).stdout
+
+    (tmp_path / "in").write_text("click\n")
+    async with Witness.record(pool, {"pypi": python_index()}, FetchTable()) as witness:
+        address = witness.url("pypi")
+        pins = compile_with_cache(address)
+    assert b"click==" in pins
+    assert compile_with_cache(address) == pins, "the witness is gone, and was asked again"

@@ -52,9 +52,12 @@ def test_no_command_of_any_image_is_left_unclassified(kolla_python, base, arch, 
     assert all(one.parent_path for one in readings if one.reading.image != "base")
 
 
-@pytest.mark.parametrize("base", ["debian", "ubuntu", "rocky"])
-def test_no_command_of_another_release_is_left_unclassified(other_kolla: KollaEnvironment, base, tmp_path):
-    paths = render(other_kolla.python, base, "x86_64", tmp_path)
+@pytest.mark.parametrize(
+    ("base", "arch"),
+    [(base, "x86_64") for base in BASES] + [pytest.param(base, "aarch64", marks=pytest.mark.full) for base in BASES],
+)
+def test_no_command_of_another_release_is_left_unclassified(other_kolla: KollaEnvironment, base, arch, tmp_path):
+    paths = render(other_kolla.python, base, arch, tmp_path)
     assert len(paths) > 150
     assert left_over(read_files(paths, load_rules())) == []
 

@@ -172,6 +172,50 @@ def test_images_that_kolla_does_not_have_or_cannot_build_are_refused(
     assert said in caught.value.message
 
 
+def test_all_images_are_those_that_kolla_can_build_here(
+    kolla: KollaEnvironment, define: Define, tmp_path: Path
+) -> None:
+    base = 'distribution = "debian"\nrelease = "bookworm"\narchitectures = ["aarch64"]'
+    loaded = define(images='"all"', base=base, top='leave_out = {fluentd = "no gems here"}')
+    tree = render(kolla, loaded, "aarch64", "upstream", tmp_path / "w")
+    assert len({image.name for image in tree.images} | tree.left_out.keys()) == 205  # of 18.8.0, counted by hand
+    assert tree.left_out["fluentd"] == "no gems here"
+    assert tree.left_out["prometheus-mtail"] == "Kolla lists it as unbuildable on aarch64"
+    assert "ancestor bifrost-base" in tree.left_out["bifrost-deploy"]
+    assert len(tree.left_out) == 5
+
+
+def test_a_profile_means_the_images_that_kolla_build_would_take(
+    kolla: KollaEnvironment, define: Define, tmp_path: Path
+) -> None:
+    own = '[kolla.conf.profiles]\nsmall = ["^memcached$", "^keystone-f"]'
+    tree = render(
+        kolla, define(images="[]", top='profile = ["small"]', kolla=own), "x86_64", "upstream", tmp_path / "w"
+    )
+    leaves = {image.name for image in tree.images} - {image.parent for image in tree.images}
+    assert leaves == {"memcached", "keystone-fernet"}
+    tree = render(
+        kolla, define(images="[]", top='profile = ["main"]', folder="g"), "x86_64", "upstream", tmp_path / "g"
+    )
+    assert {"keystone-fernet", "nova-compute", "horizon", "iscsid"} <= {image.name for image in tree.images}
+    with pytest.raises(DefinitionError, match="has no profile 'mian'; did you mean 'main'"):
+        render(kolla, define(images="[]", top='profile = ["mian"]', folder="h"), "x86_64", "upstream", tmp_path / "h")
+
+
+def test_vendor_repositories_are_told_even_where_they_are_left_out(
+    kolla: KollaEnvironment, define: Define, tmp_path: Path
+) -> None:
+    loaded = define(images='["mariadb-server", "rabbitmq", "nova-compute"]')
+    tree = render(kolla, loaded, "x86_64", "upstream", tmp_path / "w")
+    asked = {image.name: image.repositories for image in tree.images if image.repositories}
+    assert asked == {  # ceph, epel, openvswitch and crb are of other bases
+        "mariadb-base": ("mariadb",),
+        "mariadb-server": ("mariadb",),
+        "rabbitmq": ("erlang-26", "erlang-27", "rabbitmq"),
+    }
+    assert all(b">/etc/apt/sources.list.d" not in image.dockerfile for image in tree.images)
+
+
 def test_a_check_of_an_image_that_kolla_does_not_have_is_refused_not_left_out(
     kolla: KollaEnvironment, define: Define, tmp_path: Path
 ) -> None:

@@ -112,7 +112,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 @pytest.fixture(scope="module")
 def locked(place: Place) -> tuple[LoadedDefinition, Lock]:
     loaded = place.define()
-    lock = asyncio.run(resolve_lock(loaded, place.factory, QUIET))
+    lock = asyncio.run(resolve_lock(loaded, place.factory, QUIET)).lock
+    assert lock is not None
     save_lock(loaded.lock_path, lock)
     asyncio.run(refresh(lock, place.factory, {}, QUIET))
     write_indexes(build_indexes(lock, Pool(place.factory.pool)), place.factory.indexes / lock.digest)

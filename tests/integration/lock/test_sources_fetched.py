@@ -19,8 +19,10 @@ from airlock.definition.load import load_definition
 from airlock.definition.model import LoadedDefinition
 from airlock.fetch.witness import Witness
 from airlock.kolla.environment import SourceWant
-from airlock.lock.model import Artifact
+from airlock.lock.downloads import resolve_downloads
+from airlock.lock.model import Artifact, Demand
 from airlock.lock.python_model import SourceTree
+from airlock.lock.shortfall import Shortfall
 from airlock.lock.sources import SourceResolver
 from airlock.store.pool import Pool
 
@@ -30,6 +32,7 @@ ONCE = FetchTable(connections=2, retries=1, timeout=5.0)
 class Stand:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
+        self.moved: dict[str, str] = {}
         self.address = ""
 
     def page(self, name: str, *files: str) -> None:
@@ -42,6 +45,8 @@ class Stand:
         self.files[f"/simple/{name}/"] = json.dumps(body).encode()
 
     async def handle(self, request: web.Request) -> web.Response:
+        if place := self.moved.get(request.path):
+            raise web.HTTPFound(place)
         if request.path not in self.files:
             raise web.HTTPNotFound
         kind = "application/vnd.pypi.simple.v1+json" if request.path.startswith("/simple/") else "application/x-tar"
@@ -126,6 +131,16 @@ async def test_a_branch_tarball_is_fetched_and_first_seen(stand, pool, tmp_path)
     assert (tree.name, tree.file, tree.artifact) == ("keystone", found.file, found.id)
 
 
+async def test_a_project_has_the_name_that_pip_reads_in_it_released_or_not(stand, pool, tmp_path):
+    place = want("heat-base", f"{stand.address}/tarballs/openstack/heat/heat-stable-2024.1.tar.gz")
+    stand.files["/tarballs/openstack/heat/heat-stable-2024.1.tar.gz"] = b"branch"
+    (_, branch), _ = await solve(stand, pool, tmp_path, place, 'default = "branch"')
+    stand.page("openstack-heat", "openstack-heat-22.0.1.tar.gz")
+    (found, release), _ = await solve(stand, pool, tmp_path, place, '[sources.release]\nheat-base = "==22.*"')
+    assert (branch.name, release.name) == ("openstack-heat", "openstack-heat")
+    assert found.path == "openstack-heat/openstack-heat-22.0.1.tar.gz"
+
+
 async def test_a_branch_tarball_that_is_gone_names_the_section(stand, pool, tmp_path):
     with pytest.raises(GoneError, match="keystone-base") as caught:
         await solve(stand, pool, tmp_path, keystone(stand), 'default = "branch"')
@@ -190,6 +205,64 @@ async def test_a_third_partys_archive_is_what_kolla_declares_on_each_architectur
         await solve(stand, pool, tmp_path, wrong)
     with pytest.raises(ResolutionError, match="no sha256 for arm64"):
         await solve(stand, pool, tmp_path, wrong, arch="aarch64")
+
+
+# As GitHub has them: the address of a release leads to a store on another host, with a signature that changes.
+BINARIES = [
+    ("etcd", "etcd-io/etcd/releases/download/v3.4.27/etcd-v3.4.27-linux-{}.tar.gz"),
+    ("prometheus-cadvisor", "google/cadvisor/releases/download/v0.49.2/cadvisor-v0.49.2-linux-{}"),
+    ("prometheus-mtail", "google/mtail/releases/download/v3.0.8/mtail.tar.gz"),
+    ("magnum-conductor-plugin-helm", "helm-v3.16.3-linux-{}.tar.gz"),
+]
+
+
+@pytest.mark.parametrize(("section", "form"), BINARIES)
+async def test_a_binary_is_found_behind_a_redirect_for_each_architecture(stand, pool, tmp_path, section, form):
+    store = Stand()
+    data = {debian: f"{section} for {debian}".encode() for debian in ("amd64", "arm64")}
+    declared = {debian: sha256_bytes(one) for debian, one in data.items()}
+    found: dict[str, Artifact] = {}
+    async with serving(store):
+        for arch, debian in (("x86_64", "amd64"), ("aarch64", "arm64")):
+            place = form.format(debian)
+            store.files[f"/store/{debian}"] = data[debian]
+            stand.moved[f"/{place}"] = f"{store.address}/store/{debian}?signature=abc%2Fdef&expires=1"
+            wanted = want(section, f"{stand.address}/{place}", sha256=declared)
+            (found[arch], _), upstreams = await solve(stand, pool, tmp_path, wanted, arch=arch)
+            assert (found[arch].sha256, found[arch].path, found[arch].arch) == (declared[debian], place, arch)
+            assert found[arch].trust == "declared"
+            assert upstreams == {found[arch].upstream: stand.address}, "where it was led to is not kept"
+    assert len({one.id for one in found.values()}) == 2
+
+
+async def test_a_file_of_a_run_is_fetched_from_an_upstream_named_after_its_host(stand, pool, tmp_path):
+    store = Stand()
+    async with serving(store):
+        store.files["/raw/10.9/check.sh"] = b"#!/bin/bash\n"
+        stand.moved["/r/10.9/check.sh"] = f"{store.address}/raw/10.9/check.sh?token=1"
+        asked = [
+            Demand("x86_64", "mariadb-base", 36, "file", f"{stand.address}/r/10.9/check.sh"),
+            Demand("x86_64", "mariadb-base", 30, "apt", "install x"),
+            Demand("x86_64", "zun-cni-daemon", 26, "file", f"{stand.address}/gone.tgz"),
+        ]
+        for keep_going in (True, False):
+            shortfall = Shortfall("x86_64", keep_going=keep_going)
+            async with Witness.record(pool, {}, ONCE) as witness:
+                if not keep_going:
+                    with pytest.raises(GoneError, match=r"zun-cni-daemon \(x86_64\), line 26: gone.tgz"):
+                        await resolve_downloads(asked, witness, (), shortfall)
+                    break
+                found = await resolve_downloads(asked, witness, (), shortfall)
+                assert [one.image for one in shortfall.refused] == ["zun-cni-daemon"]
+                transcript = pool.add_bytes(witness.transcript())
+    async with Witness.replay(pool, transcript) as witness:
+        again = await resolve_downloads(asked[:1], witness, (), Shortfall("x86_64"))
+    assert again.demands == found.demands
+    (file,) = found.artifacts
+    assert (file.kind, file.file, file.path, file.trust) == ("file", "check.sh", "r/10.9/check.sh", "first-seen")
+    assert file.sha256 == sha256_bytes(b"#!/bin/bash\n")
+    assert found.demands[0].artifacts == (file.id,)
+    assert found.upstreams == {file.upstream: stand.address}
 
 
 @pytest.mark.parametrize("kind", ["git", "local"])

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from tests.bundle_samples import QUIET, make_sample, make_site, make_wheel, write_indexes
 
-from airlock.bundle.names import store_path
 from airlock.core.process import clean_environment
 from airlock.site.importing import import_bundle
+from airlock.store.artifacts import store_path
 
 APT = """\
 Dir "{root}";

@@ -1,5 +1,6 @@
 """The time that a registry's image gives to its children: its configuration's, whatever form it has."""
 
+import msgspec
 import pytest
 
 from airlock.build.timestamps import file_time
@@ -40,3 +41,12 @@ def test_a_layer_has_no_time_of_its_own_and_a_broken_configuration_is_named(tmp_
         path.write_text(text)
         with pytest.raises(IntegrityError, match=r"image/file\.json"):
             file_time(image("file.json"), path)
+
+
+def test_a_bare_binary_has_no_time_of_its_own(tmp_path):
+    path = tmp_path / "cadvisor-linux-amd64"
+    path.write_bytes(b"\x7fELF" + bytes(5000))
+    for kind in ("source", "file"):
+        assert file_time(msgspec.structs.replace(image(path.name), kind=kind), path) == 0
+    with pytest.raises(IntegrityError, match="not a whole sdist"):
+        file_time(msgspec.structs.replace(image(path.name), kind="sdist"), path)

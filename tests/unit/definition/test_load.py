@@ -26,6 +26,14 @@ def write(folder: Path, text: str) -> Path:
     return folder
 
 
+def test_the_example_of_all_images_is_of_the_same_constraints_and_names_each_section_once() -> None:
+    root = Path(__file__).parents[3] / "examples"
+    loaded = load_definition(root / "all-debian")
+    assert loaded.definition.images == "all"
+    assert loaded.files["upper-constraints.txt"] == (root / "keystone/upper-constraints.txt").read_bytes()
+    assert all(reason.strip() for reason in loaded.definition.leave_out.values())
+
+
 def test_the_example_loads() -> None:
     loaded = load_definition(Path(__file__).parents[3] / "examples/keystone")
     assert set(loaded.files) == {"release.toml", "upper-constraints.txt"}
@@ -39,7 +47,8 @@ def test_the_example_loads() -> None:
         (("distribution =", "distribtion ="), "did you mean 'distribution'"),
         (('"debian"', '"debain"'), "did you mean 'debian'"),
         (('"x86_64"', '"x86-64"'), "did you mean 'x86_64'"),
-        (('["keystone"]', "[]"), "images is empty"),
+        (('["keystone"]', "[]"), "neither images nor profile names anything"),
+        (("[kolla]", '[leave_out]\nfluentd = ""\n[kolla]'), "[leave_out] fluentd wants a reason"),
         (('version = "18.8.0"', ""), "kolla.version"),
         (('name = "s"', 'name = "../s"'), "cannot name a bundle"),
         (('name = "s"', "name = "), "is not TOML"),

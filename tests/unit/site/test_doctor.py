@@ -97,7 +97,7 @@ def test_the_factorys_own_keyrings_are_looked_at(tmp_path):
 def test_a_factory_is_not_asked_for_a_sites_programs(tmp_path):
     names = {check.name for check in examine(["factory"], tmp_path)}
     assert "bwrap" in names
-    assert names.isdisjoint({"root", "podman", "runc", "nft"})
+    assert names.isdisjoint({"root", "podman", "runc", "mmdebstrap"})
 
 
 def test_every_program_that_the_code_looks_for_is_looked_at_with_the_same_package():

@@ -10,7 +10,6 @@ import pytest
 from tests.bundle_samples import QUIET, Sample, forge, make_sample, make_site, manifest_of, tree
 
 from airlock.bundle.manifest import read_manifest
-from airlock.bundle.names import store_path
 from airlock.bundle.stored import list_bundles, open_bundle
 from airlock.core.digest import sha256_bytes
 from airlock.core.errors import (
@@ -25,7 +24,7 @@ from airlock.core.files import exclusive
 from airlock.core.settings import Site
 from airlock.evidence import ledger
 from airlock.site.importing import ImportResult, import_bundle
-from airlock.store.artifacts import DirectoryStore
+from airlock.store.artifacts import DirectoryStore, StoredFile, store_path
 
 
 @pytest.fixture
@@ -79,10 +78,9 @@ def test_the_stored_bundle_reads_back_what_was_brought(sample: Sample, bundle: P
     assert stored.index("apt/debian/dists/sid/Release") is None
     assert "files.json" in stored.index_names
     for artifact in sample.lock.artifacts:
-        path = stored.content(artifact.sha256, artifact.file)
-        assert path is not None
-        assert path.name == artifact.file
-        assert sha256_bytes(path.read_bytes()) == artifact.sha256
+        file = stored.content(artifact.sha256, artifact.file)
+        assert file == StoredFile(store_path(artifact.sha256, artifact.file), artifact.size, artifact.sha256)
+        assert stored.store.digest(file.path) == (artifact.sha256, artifact.size)
     first = sample.lock.artifacts[0]
     assert stored.content(first.sha256, "..") is None
     assert stored.content("0" * 64, first.file) is None
@@ -215,9 +213,9 @@ def test_content_that_changes_after_verification_never_lands(
     victim = next(bundle.glob("pool/*/*.whl"))
     original = DirectoryStore.require
 
-    def swap(self: DirectoryStore, needed: int, what: str) -> None:
+    def swap(self: DirectoryStore, needed: int, what: str) -> bool:
         victim.write_bytes(bytes(victim.stat().st_size))
-        original(self, needed, what)
+        return original(self, needed, what)
 
     monkeypatch.setattr(DirectoryStore, "require", swap)
     with pytest.raises(IntegrityError):
@@ -301,9 +299,9 @@ def test_two_artifacts_of_one_content_are_found_under_both_names(site: Site, tmp
     bring(Path(sample.bundle(tmp_path / "media").path), site)
     stored = open_bundle(DirectoryStore(site.artifacts), "stream-r1")
     for artifact in sample.lock.artifacts:
-        path = stored.content(artifact.sha256, artifact.file)
-        assert path is not None
-        assert path.read_bytes() == b"same"
+        file = stored.content(artifact.sha256, artifact.file)
+        assert file is not None
+        assert stored.store.read_bytes(file.path, 4) == b"same"
 
 
 def test_the_store_shares_no_inode_with_the_media(bundle: Path, site: Site) -> None:

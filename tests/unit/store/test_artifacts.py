@@ -6,11 +6,11 @@ import errno
 from pathlib import Path
 
 import pytest
+from tests.store_contract import SHA, StoreContract, source  # noqa: F401 - fixture
 
-from airlock.core.digest import sha256_bytes
 from airlock.core.errors import IntegrityError, SpaceError
 from airlock.core.space import space_error
-from airlock.store.artifacts import ArtifactStore, DirectoryStore, StoredFile
+from airlock.store.artifacts import DirectoryStore, StoredFile
 
 
 @pytest.fixture
@@ -18,66 +18,18 @@ def store(tmp_path: Path) -> DirectoryStore:
     return DirectoryStore(tmp_path / "store")
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    path = tmp_path / "source"
-    path.write_bytes(b"content")
-    return path
+class TestDirectory(StoreContract):
+    """A directory does what every store must do."""
 
 
-SHA = sha256_bytes(b"content")
-
-
-def test_it_gives_back_what_was_put(store: DirectoryStore, source: Path) -> None:
-    kept: ArtifactStore = store
-    kept.put("pool/aa/x/name_1~2+b.deb", source, sha256=SHA, size=7)
-    kept.put_bytes("bundles/b/x", b"small")
-    kept.sync()
-    assert kept.size("pool/aa/x/name_1~2+b.deb") == 7
-    assert kept.exists("pool/aa/x/name_1~2+b.deb", 7)
-    assert not kept.exists("pool/aa/x/name_1~2+b.deb", 8)
-    assert kept.digest("pool/aa/x/name_1~2+b.deb") == (SHA, 7)
-    assert kept.read_bytes("bundles/b/x", 5) == b"small"
-    with kept.open("pool/aa/x/name_1~2+b.deb") as stream:
-        assert stream.read() == b"content"
-
-
-def test_what_is_not_there_is_none(store: DirectoryStore, source: Path) -> None:
-    assert store.size("a/b") is None
-    assert store.digest("a/b") is None
-    assert list(store.list("a")) == []
-    with pytest.raises(FileNotFoundError):
-        store.read_bytes("a/b", 10)
-    store.put("a", source, sha256=SHA, size=7)
-    assert store.size("a/b") is None
-    store.put("c/d", source, sha256=SHA, size=7)
-    assert store.size("c") is None
-
-
-@pytest.mark.parametrize(("sha256", "size"), [("0" * 64, 7), (SHA, 8)])
-def test_other_bytes_than_promised_never_land(store: DirectoryStore, source: Path, sha256: str, size: int) -> None:
+def test_nothing_is_left_of_a_file_that_was_refused(store: DirectoryStore, source: Path) -> None:  # noqa: F811
     store.put("x", source, sha256=SHA, size=7)
-    source.write_bytes(b"CONTENT")
     with pytest.raises(IntegrityError):
-        store.put("x", source, sha256=sha256, size=size)
-    assert store.digest("x") == (SHA, 7)
+        store.put("y", source, sha256="0" * 64, size=7)
     assert sorted(path.name for path in store.root.iterdir()) == ["x"]
 
 
-@pytest.mark.parametrize("path", ["../x", "/x", "a/../../x", ""])
-def test_nothing_outside_is_written_or_read(store: DirectoryStore, source: Path, path: str) -> None:
-    for action in (
-        lambda: store.put(path, source, sha256=SHA, size=7),
-        lambda: store.put_bytes(path, b""),
-        lambda: store.open(path),
-        lambda: store.size(path),
-        lambda: store.digest(path),
-    ):
-        with pytest.raises(IntegrityError):
-            action()
-
-
-def test_a_link_inside_is_not_followed(store: DirectoryStore, source: Path, tmp_path: Path) -> None:
+def test_a_link_inside_is_not_followed(store: DirectoryStore, source: Path, tmp_path: Path) -> None:  # noqa: F811
     (tmp_path / "outside").mkdir()
     store.root.mkdir()
     (store.root / "pool").symlink_to(tmp_path / "outside")
@@ -86,18 +38,12 @@ def test_a_link_inside_is_not_followed(store: DirectoryStore, source: Path, tmp_
     assert not list((tmp_path / "outside").iterdir())
 
 
-def test_a_list_is_sorted_and_without_unfinished_files(store: DirectoryStore, source: Path) -> None:
+def test_a_list_is_sorted_and_without_unfinished_files(store: DirectoryStore, source: Path) -> None:  # noqa: F811
     for path in ("b/2", "b/10", "b/c/1", "a/1"):
         store.put(path, source, sha256=SHA, size=7)
     (store.root / "b" / "3.part").write_bytes(b"")
     (store.root / "b" / "link").symlink_to(source)
     assert list(store.list("b")) == [StoredFile("b/10", 7), StoredFile("b/2", 7), StoredFile("b/c/1", 7)]
-
-
-def test_reading_whole_is_bounded(store: DirectoryStore) -> None:
-    store.put_bytes("x", b"12345")
-    with pytest.raises(IntegrityError, match="larger than 4"):
-        store.read_bytes("x", 4)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
@@ -109,6 +55,7 @@ def test_a_full_disk_is_a_space_error_and_others_stay_what_they_are(number: int)
 
 
 def test_room_is_asked_for(store: DirectoryStore) -> None:
-    store.require(1000, "it")
+    assert store.require(1000, "it")
+    assert (store.free() or 0) > 1000
     with pytest.raises(SpaceError):
         store.require(1 << 60, "it")

@@ -1,4 +1,7 @@
-"""An event loop in a thread of its own: it goes on while the caller waits for a program (apt, uv) that talks to it."""
+"""An event loop in a thread of its own: it goes on while the caller waits for a program (apt, uv) that talks to it.
+
+Callers that know no event loop hand their work to it as well (``run``), from any number of threads.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ class Background:
 
     def __init__(self) -> None:
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=asyncio.run, args=(self._wait(),), name="airlock-fetch", daemon=True)
+        self._thread = threading.Thread(
+            target=asyncio.run, args=(self._wait(),), name="airlock-background", daemon=True
+        )
         self._thread.start()
         self._ready.wait()
 
@@ -29,6 +34,10 @@ class Background:
     async def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run ``work`` there and wait for what it returns or raises."""
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The same for a thread without an event loop, which is blocked so long."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def stop(self) -> None:
         """End the loop and its thread."""

@@ -1,0 +1,1 @@
+"""``make demo STORES=real``: the whole way through real servers, both environments on one machine."""

@@ -1,0 +1,1 @@
+"""The firewall window: open for named hosts, for a stated time, closed whatever happens."""

@@ -1,0 +1,43 @@
+"""An address that is locked is replaced wherever a Dockerfile has it, and nothing else is."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airlock.core.errors import UnclassifiedError
+from airlock.kolla.redirect import redirect
+
+URL = "https://files.example.org/a/v1.2/tool-amd64.tgz"
+THERE = "http://mirror.airlock.internal/pool/ab/abc/tool-amd64.tgz"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (f"RUN curl -o /t {URL}", f"RUN curl -o /t {THERE}"),
+        (f"RUN curl -o /t '{URL}' && true", f"RUN curl -o /t '{THERE}' && true"),
+        (f"RUN curl -o /t {URL} \\\n  && tar x {URL}.sig", f"RUN curl -o /t {THERE} \\\n  && tar x {URL}.sig"),
+        (f"RUN curl -o /t ${{PLACE:-{URL}}}", f"RUN curl -o /t ${{PLACE:-{THERE}}}"),
+        (
+            "ARG version=1.2\nARG url=https://files.example.org/a/v${version}/tool-amd64.tgz\nRUN curl -o /t ${url}",
+            f"ARG version=1.2\nARG url={THERE}\nRUN curl -o /t ${{url}}",
+        ),
+        ("arg v=1.2\narg u=https://files.example.org/a/v$v/tool-amd64.tgz\n", f"arg v=1.2\narg u={THERE}\n"),
+    ],
+)
+def test_an_address_is_replaced_where_it_stands(before, after):
+    assert redirect(f"FROM a\n{before}", {URL: THERE}, "i") == f"FROM a\n{after}"
+
+
+@pytest.mark.parametrize("text", ["RUN curl $x", f"RUN curl {URL}x", 'ARG url="https://files.example.org/"a/v1.2'])
+def test_an_address_that_is_not_found_is_an_error_and_not_passed_over(text):
+    with pytest.raises(UnclassifiedError, match=r"image i: https://files\.example\.org/a/v1\.2/tool-amd64\.tgz"):
+        redirect(f"FROM a\n{text}", {URL: THERE}, "i")
+
+
+@given(st.text(alphabet="abc/$ {}\n\\='\".:-", max_size=200))
+def test_a_text_without_the_address_stays_as_it_is(text):
+    assert redirect(text, {}, "i") == text
+    assert redirect(f"{text}\nRUN curl {URL}", {URL: THERE}, "i") == f"{text}\nRUN curl {THERE}"
