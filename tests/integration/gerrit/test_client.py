@@ -63,7 +63,7 @@ async def test_who_may_not_make_projects_is_told(gerrit: Gerrit, make: MakeSite)
 
 def test_doctor_looks_at_the_gerrit_that_site_toml_names(gerrit: Gerrit, make: MakeSite, tmp_path: Path):
     folder = make("doctor").root
-    (check,) = [one for one in examine(["site"], folder, (), configured_gerrit(folder)) if one.name == "Gerrit"]
+    (check,) = [one for one in examine(["site"], folder, (), gerrit=configured_gerrit(folder)) if one.name == "Gerrit"]
     assert check.state == "ok"
     assert "takes the password of airlock, who may make projects" in check.found
     less, down = (

@@ -54,6 +54,7 @@ def test_a_bundle_lies_there_as_in_a_directory(repository: Repository, tmp_path:
     assert repository.login.user not in str(entry.data)
 
 
+@pytest.mark.full  # exact only where no request has to be tried again, which a busy machine cannot promise
 def test_a_first_import_costs_two_requests_a_file_and_a_repeated_one(repository: Repository, tmp_path: Path) -> None:
     bundle = Path(make_sample(tmp_path, count=60).bundle(tmp_path / "media").path)
     site = repository.site()
