@@ -10,7 +10,16 @@ import typer
 
 from airlock.cli.common import JsonOption, answer, verb
 from airlock.core.errors import ToolError
-from airlock.site.doctor import BOTH, Check, Environment, configured_gerrit, configured_keyrings, examine, lacking
+from airlock.site.doctor import (
+    BOTH,
+    Check,
+    Environment,
+    configured_gerrit,
+    configured_keyrings,
+    configured_zuul,
+    examine,
+    lacking,
+)
 from airlock.site.store_probes import configured_stores
 
 _SIGNS = {"ok": "ok", "missing": "MISSING", "warning": "warning"}
@@ -26,7 +35,7 @@ def doctor(
     """Say what this machine lacks for each environment, and how to get it. Nothing is changed."""
     asked: list[Environment] = [one for one, wanted in zip(BOTH, (factory, site), strict=True) if wanted] or list(BOTH)
     place = at.absolute()
-    servers = configured_stores(place), configured_gerrit(place)
+    servers = configured_stores(place), configured_gerrit(place), configured_zuul(place)
     checks = examine(asked, place, configured_keyrings(place), *servers)
     missing = {environment: [check.name for check in lacking(checks, environment)] for environment in asked}
     answer(as_json, {"checks": checks, "missing": missing}, [*map(_line, checks), "", *map(_verdict, missing.items())])

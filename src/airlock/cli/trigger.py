@@ -11,8 +11,9 @@ import typer
 from airlock.cli.common import DEFAULT_SITE, JsonOption, SiteOption, answer, errors, reporter, verb
 from airlock.core.progress import Reporter
 from airlock.core.settings import Site, load_site
-from airlock.site.trigger import client_of, trigger, zuul_of
+from airlock.site.trigger import trigger
 from airlock.site.trigger_cancel import cancel as cancel_build
+from airlock.site.zuul_access import client_of, zuul_of
 from airlock.zuul.follow import follow as follow_build
 from airlock.zuul.outcome import SUCCESS, Outcome, require_success
 

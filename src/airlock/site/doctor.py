@@ -14,6 +14,7 @@ import msgspec
 from airlock.core.gerrit_settings import GerritPlace
 from airlock.core.nexus_settings import NexusPlace
 from airlock.core.settings import load_factory, load_site
+from airlock.core.zuul_settings import ZuulPlace
 from airlock.site import probes, room_probes, store_probes
 
 Environment = Literal["factory", "site"]
@@ -30,6 +31,7 @@ SITE_SPACE = 8_000_000_000
 
 _VERSION = ("--version",)
 _NEXUS = "docs/how-to/nexus.md tells how its repository and its user are made."
+_ZUUL = "See [zuul] in site.toml; zuul/README.md says what belongs into the site's config project."
 _GERRIT = "See [gerrit] in site.toml; docs/how-to/site.md says what its user must be allowed to."
 _KERNEL = "Debian's own kernel has it; a container that this runs in must be allowed to (privileged)."
 
@@ -104,6 +106,7 @@ def examinations(
     keyrings: Sequence[Path] = (KEYRING,),
     stores: Mapping[Environment, NexusPlace] = MappingProxyType({}),
     gerrit: GerritPlace | None = None,
+    zuul: ZuulPlace | None = None,
 ) -> list[Examination]:
     """Everything that is looked at, in the order in which it is told.
 
@@ -111,7 +114,7 @@ def examinations(
         place: where the environment lies or will lie: free space and overlayfs are tried there.
         keyrings: files that a distribution's Release is checked against.
         stores: each environment's Nexus, where it has one.
-        gerrit: the site's, if it has one.
+        gerrit, zuul: the site's, if it has one.
     """
     return [
         Examination("root", SITE, probes.root, "Run import and build as root (sudo)."),
@@ -149,6 +152,7 @@ def examinations(
             for one, nexus in stores.items()
         ),
         *([Examination("Gerrit", SITE, partial(probes.gerrit, gerrit), _GERRIT)] if gerrit else []),
+        *([Examination("Zuul", SITE, partial(probes.zuul, zuul), _ZUUL)] if zuul else []),
         _space("space for a factory", FACTORY, place, FACTORY_SPACE),
         _space("space for a site", SITE, place, SITE_SPACE),
     ]
@@ -173,15 +177,25 @@ def configured_gerrit(place: Path) -> GerritPlace | None:
     return load_site(place).gerrit if (place / "site.toml").exists() else None
 
 
+def configured_zuul(place: Path) -> ZuulPlace | None:
+    """The Zuul that ``site.toml`` in ``place`` names.
+
+    Raises:
+        UsageError: site.toml is malformed.
+    """
+    return load_site(place).zuul if (place / "site.toml").exists() else None
+
+
 def examine(
     environments: Sequence[Environment],
     place: Path,
     keyrings: Sequence[Path] = (KEYRING,),
     stores: Mapping[Environment, NexusPlace] = MappingProxyType({}),
     gerrit: GerritPlace | None = None,
+    zuul: ZuulPlace | None = None,
 ) -> list[Check]:
     """Look at everything that one of ``environments`` needs; a few probes at a time."""
-    found = examinations(place, keyrings, stores, gerrit)
+    found = examinations(place, keyrings, stores, gerrit, zuul)
     wanted = [one for one in found if set(one.environments) & set(environments)]
     with ThreadPoolExecutor(4) as workers:
         return list(workers.map(_look, wanted))

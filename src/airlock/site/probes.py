@@ -19,9 +19,11 @@ import uv
 from airlock.core.errors import AirlockError
 from airlock.core.gerrit_settings import GerritPlace
 from airlock.core.process import clean_environment, find_tool, last_lines, run
+from airlock.core.zuul_settings import ZuulPlace
 from airlock.gerrit.client import GerritClient
 from airlock.kolla import shell
 from airlock.lock.sandbox import Limits, run_sandboxed
+from airlock.site.zuul_access import client_of, require_job
 
 TIMEOUT = 10.0  # seconds a probe may take before it counts as lacking
 
@@ -140,6 +142,24 @@ def gerrit(place: GerritPlace) -> str:
         raise LackingError(error.message) from None
     projects = "may make projects" if may_create else "may not make projects, so those of a bundle must be there"
     return f"Gerrit {version} at {place.address} takes the password of {place.user}, who {projects}"
+
+
+def zuul(place: ZuulPlace) -> str:
+    """The site's Zuul answers, knows the token as an administrator's, and runs the job for the project."""
+
+    async def ask() -> tuple[str, bool]:
+        client, requester = client_of(place)
+        async with client:
+            await require_job(client, place)
+            return requester, await client.may_administer()
+
+    try:
+        requester, administers = asyncio.run(ask())
+    except AirlockError as error:
+        raise LackingError(error.message) from None
+    if not administers:
+        raise LackingError(f"Zuul at {place.address} does not let {requester} administer tenant {place.tenant}")
+    return f"Zuul at {place.address} takes the token of {requester}, and runs {place.job} for {place.project}"
 
 
 def sandbox() -> str:

@@ -16,17 +16,16 @@ from airlock.bundle.stored import open_bundle
 from airlock.core.errors import StateError, UsageError
 from airlock.core.gerrit_settings import GerritPlace
 from airlock.core.progress import Reporter
-from airlock.core.secrets import read_secret
 from airlock.core.settings import Site
 from airlock.core.zuul_settings import ZuulPlace
 from airlock.evidence import ledger
 from airlock.evidence.asked import checked_name, required_reason
 from airlock.gerrit.client import GerritClient
+from airlock.site.zuul_access import client_of, require_job, zuul_of
 from airlock.store.opening import open_store
 from airlock.zuul.client import ZuulClient
 from airlock.zuul.follow import find
 from airlock.zuul.order import PARAMETER, Order
-from airlock.zuul.token import claims
 
 HEADS = "refs/heads/"
 
@@ -40,30 +39,6 @@ class Triggered(msgspec.Struct, frozen=True, kw_only=True):
     ref: str
     commit: str
     requester: str
-
-
-def zuul_of(site: Site) -> ZuulPlace:
-    """The site's Zuul.
-
-    Raises:
-        UsageError: site.toml names none.
-    """
-    if site.zuul is None:
-        raise UsageError(
-            "site.toml has no [zuul]: this site has no Zuul to ask",
-            remedy="docs/formats/settings.md has the keys; `airlock build` builds without Zuul.",
-        )
-    return site.zuul
-
-
-def client_of(place: ZuulPlace) -> tuple[ZuulClient, str]:
-    """A client, and whose token it has.
-
-    Raises:
-        UsageError: the token is none, is expired, or others may read it.
-    """
-    token = read_secret(place.token_file)
-    return ZuulClient(place.address, place.tenant, token), claims(token, str(place.token_file)).sub
 
 
 async def trigger(site: Site, bundle: str, reason: str, ref: str, reporter: Reporter) -> Triggered:
@@ -110,7 +85,7 @@ async def trigger(site: Site, bundle: str, reason: str, ref: str, reporter: Repo
         git=git,
     )
     async with client:
-        await _require_job(client, place)
+        await require_job(client, place)
         await _require_room(client, place, ref, commit)
         parameters = order.parameters()
         await client.enqueue(place.project, place.pipeline, ref, commit, parameters)
@@ -156,20 +131,6 @@ async def _commit_of(gerrit: GerritPlace, project: str, ref: str) -> str:
 def _repository(gerrit: GerritPlace, project: str, manifest: Manifest) -> str:
     """The repository of the bundle that is seeded as this project; empty if there is none, and nothing to compare."""
     return next((name for name in manifest.git if gerrit.project(name) == project), "")
-
-
-async def _require_job(client: ZuulClient, place: ZuulPlace) -> None:
-    project = await client.project(place.project)
-    if place.job not in project.jobs(place.pipeline):
-        raise UsageError(
-            f"Zuul runs no job {place.job} for {place.project} in its pipeline {place.pipeline}",
-            remedy="Put zuul/site of this program into the site's config project (zuul/README.md).",
-        )
-    if PARAMETER not in project.parameters(place.pipeline):
-        raise UsageError(
-            f"Zuul's pipeline {place.pipeline} takes no parameter {PARAMETER} for {place.project}; it would be dropped",
-            remedy="Bring the site's config project up to date (zuul/README.md).",
-        )
 
 
 async def _require_room(client: ZuulClient, place: ZuulPlace, ref: str, commit: str) -> None:

@@ -9,7 +9,7 @@ from airlock.core.errors import StateError, UpstreamError
 from airlock.core.progress import Reporter
 from airlock.core.settings import Site
 from airlock.evidence import ledger
-from airlock.site.trigger import client_of, zuul_of
+from airlock.site.zuul_access import client_of, zuul_of
 from airlock.zuul.client import ZuulClient
 from airlock.zuul.follow import INTERVAL
 from airlock.zuul.model import Buildset

@@ -14,7 +14,7 @@ from yarl import URL
 
 from airlock.core.errors import AirlockError, UpstreamError, UsageError
 from airlock.core.http import reason, trust
-from airlock.zuul.model import Buildset, Project, Status
+from airlock.zuul.model import Authorizations, Buildset, Project, Status
 
 T = TypeVar("T")
 
@@ -64,6 +64,10 @@ class ZuulClient:
     async def project(self, name: str) -> Project:
         """What Zuul does for a project."""
         return await self._ask("GET", f"project/{quote(name)}", Project, f"project {name}")
+
+    async def may_administer(self) -> bool:
+        """Whether the token lets one enqueue and dequeue."""
+        return (await self._ask("GET", "authorizations", Authorizations, "what the token may")).zuul.admin
 
     async def status(self) -> Status:
         """What is in the pipelines now."""

@@ -160,6 +160,16 @@ class _ProjectConfig(msgspec.Struct, frozen=True):
     pipelines: list[ProjectPipeline] = []
 
 
+class _Administers(msgspec.Struct, frozen=True):
+    admin: bool = False
+
+
+class Authorizations(msgspec.Struct, frozen=True):
+    """What a token may do in a tenant."""
+
+    zuul: _Administers
+
+
 class Project(msgspec.Struct, frozen=True):
     """A project's configuration in a tenant, from every place that says something of it."""
 

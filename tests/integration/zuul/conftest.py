@@ -72,11 +72,17 @@ class World:
     def start(self, *words: str) -> subprocess.Popen[str]:
         """A verb on this site, that is not awaited."""
         command = [*self.network.command([]), sys.executable, "-c", RUN, *words, "--site", str(self.site)]
+        # Whoever runs these tests in the background has Ctrl-C ignored, which processes inherit.
+        command = ["env", "--default-signal=INT", *command]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def trigger(self, reason: str, *words: str | Path, bundle: str = "") -> Ended:
         """``airlock trigger build``."""
         return self.airlock("trigger", "build", "--bundle", bundle or self.bundle, f"--reason={reason}", *words)
+
+    def doctor(self, *words: str) -> Ended:
+        """``airlock doctor`` of this site."""
+        return airlock("doctor", "--site", "--at", self.site, *words, before=self.network.command([]))
 
     def told(self, result: Ended) -> dict[str, Any]:
         """The answer of a verb that was to give JSON."""
@@ -155,7 +161,7 @@ class World:
 def network() -> Iterator[Network]:
     if os.geteuid() != 0:
         pytest.skip("makes a network namespace")
-    name = f"airlock-zuul-{os.getpid()}"
+    name = f"awz{os.getpid()}"
     run(["ip", "netns", "add", name], check=True)
     run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
     yield Network(name)

@@ -166,6 +166,25 @@ def test_without_a_free_node_it_says_so_until_its_time_is_over(world: World) -> 
     assert world.told(done(world.airlock("trigger", "follow", "--buildset", buildset, "--json")))["result"] == "SUCCESS"
 
 
+def test_doctor_tries_the_zuul_that_site_toml_names(world: World) -> None:
+    def look() -> dict[str, str]:
+        result = world.doctor("--json")
+        (check,) = [one for one in json.loads(result.stdout)["checks"] if one["name"] == "Zuul"]
+        return dict(check)
+
+    assert look()["state"] == "ok"
+    assert "takes the token of olga, and runs kolla-build-full for openstack/kolla" in look()["found"]
+    token = world.site / "token"
+    good = token.read_text()
+    try:
+        token.write_text(make_token("another Zuul's secret, of the same length or so", "olga", ["plant-7"]))
+        assert "does not know the token (401)" in look()["found"]
+        token.write_text(make_token(world.zuul.secret("operators"), "olga", ["another-tenant"]))
+        assert "does not let olga administer tenant plant-7" in look()["found"]
+    finally:
+        token.write_text(good)
+
+
 def test_a_token_that_zuul_does_not_know_is_told_as_one(world: World, tmp_path: Path) -> None:
     token = world.site / "token"
     good = token.read_text()
