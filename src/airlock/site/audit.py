@@ -18,7 +18,7 @@ from airlock.core.toml import nearest
 from airlock.evidence.ledger import GENESIS, Entry, entries
 from airlock.evidence.record import RECORD, Record, Trigger, read_record
 from airlock.evidence.window import WindowRecord, read_window
-from airlock.store.artifacts import DirectoryStore
+from airlock.store.opening import open_store
 
 _BACKUP = "Do not rely on this record; compare with a backup."
 
@@ -180,10 +180,12 @@ def tell_windows(site: Site, bundle: str) -> list[WindowRecord]:
         StateError: there is no such bundle.
         IntegrityError, IncompleteError: a record is not what the manifest says, or gone.
         FormatError: it is no record.
+        UpstreamError, UsageError: the store's Nexus does not answer, or does not let this user read.
     """
-    opened = open_bundle(DirectoryStore(site.artifacts), bundle)
-    paths = [path for path in opened.manifest.by_path if path.startswith(f"{WINDOWS}/") and path.endswith(".json")]
-    return [read_window(opened.read(path), f"{bundle}/{path}") for path in paths]
+    with open_store(site) as store:
+        opened = open_bundle(store, bundle)
+        paths = [path for path in opened.manifest.by_path if path.startswith(f"{WINDOWS}/") and path.endswith(".json")]
+        return [read_window(opened.read(path), f"{bundle}/{path}") for path in paths]
 
 
 def _texts(value: Any) -> set[str]:

@@ -38,6 +38,7 @@ T = TypeVar("T")
 class _Repository(msgspec.Struct):
     """What is asked of a repository."""
 
+    name: str
     format: str
     type: str
 
@@ -89,12 +90,20 @@ class NexusClient:
 
     @asynccontextmanager
     async def request(
-        self, session: aiohttp.ClientSession, method: str, url: URL, what: str, **more: Any
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        url: URL,
+        what: str,
+        *,
+        expected: tuple[int, ...] = (404,),
+        **more: Any,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """One request, with an answer of 2xx or 404.
+        """One request, with an answer of 2xx or one that is expected.
 
         Args:
             what: is done, for messages.
+            more: for aiohttp.
 
         Raises:
             UsageError: an answer that settings or rights in Nexus have to change.
@@ -103,7 +112,7 @@ class NexusClient:
         async with session.request(method, url, allow_redirects=False, **more) as answer:
             if answer.status not in _BUSY:
                 self.patience = PATIENCE
-            if 200 <= answer.status < 300 or answer.status == 404:
+            if 200 <= answer.status < 300 or answer.status in expected:
                 yield answer
                 return
             refused = RefusedError(answer.status, answer.reason)
@@ -165,10 +174,17 @@ class NexusClient:
         """
         if self._known:
             return
-        async with self.request(session, "GET", self.rest(f"repositories/{self.place.repository}"), what) as answer:
+        name = self.place.repository
+        async with self.request(session, "GET", self.rest(f"repositories/{name}"), what, expected=(404, 405)) as answer:
             if answer.status == 404:
                 raise unknown(self.place, what)
-            told = await self.document(answer, what, _Repository)
+            found = [await self.document(answer, what, _Repository)] if answer.status == 200 else None
+        if found is None:  # an old one tells of all at once
+            async with self.request(session, "GET", self.rest("repositories"), what, expected=()) as answer:
+                found = [one for one in await self.document(answer, what, list[_Repository]) if one.name == name]
+        if not found:
+            raise unknown(self.place, what)
+        (told,) = found
         if (told.format, told.type) != ("raw", "hosted"):
             raise not_hosted(self.place, f"{told.format} {told.type}")
         self._known = True

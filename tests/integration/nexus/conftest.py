@@ -55,9 +55,9 @@ def requests(nexus: Nexus) -> list[str]:
     Rest(nexus.name, nexus.network, nexus.address).ask("GET", mark)
     log, deadline = nexus.data / "log" / "request.log", time.monotonic() + 30
     while time.monotonic() < deadline:
-        lines = log.read_text().splitlines()
-        if lines and mark in lines[-1]:
-            return [line for line in lines if "/mark-" not in line]
+        if mark in log.read_text():
+            time.sleep(0.3)  # what its other threads answered just before
+            return [line for line in log.read_text().splitlines() if "/mark-" not in line]
         time.sleep(0.05)
     raise TimeoutError("the log of requests is not written")
 

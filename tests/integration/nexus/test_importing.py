@@ -9,12 +9,14 @@ from urllib.parse import quote
 import pytest
 from tests.bundle_samples import QUIET, make_sample, tree
 from tests.integration.nexus.conftest import Repository, requests
+from tests.unit.bundle.test_windows import note, window
 
 from airlock.bundle.stored import list_bundles, open_bundle
 from airlock.core.errors import IncompleteError, StateError
 from airlock.core.progress import Reporter
 from airlock.core.settings import Site
 from airlock.evidence import ledger
+from airlock.site.audit import tell_windows
 from airlock.site.importing import ImportResult, import_bundle
 from airlock.site.status import site_status
 from airlock.store.artifacts import store_path
@@ -135,6 +137,16 @@ def test_an_older_serial_is_refused_by_any_site_of_the_repository(repository: Re
     bring(second, repository.site())
     with pytest.raises(StateError, match="stream-r1 is older than stream-r2"):
         bring(first, repository.site("other"))
+
+
+def test_the_windows_of_a_bundle_are_told_from_there_too(repository: Repository, tmp_path: Path) -> None:
+    sample = make_sample(tmp_path)
+    note(sample, "lock", window(sample, "w-1"), window(sample, "w-2"))
+    site = repository.site()
+    bring(Path(sample.bundle(tmp_path / "media").path), site)
+    (status,) = site_status(site).bundles
+    assert [one.id for one in status.windows] == ["w-1", "w-2"]
+    assert [one.id for one in tell_windows(site, "stream-r1")] == ["w-1", "w-2"]
 
 
 def test_status_lists_the_repository_once(repository: Repository, tmp_path: Path) -> None:
