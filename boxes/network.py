@@ -12,8 +12,8 @@ from typing import TypeVar
 import msgspec
 
 from airlock.core.errors import ToolError
+from airlock.core.netns import NETNS_DIRECTORY, in_network
 from airlock.core.process import find_tool
-from airlock.room.namespace import NETNS_DIRECTORY, in_network
 
 LOOPBACK = "127.0.0.1"
 _LISTEN = "0A"  # TCP_LISTEN in /proc/net/tcp

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from boxes.box import STARTED, stop_started
 from boxes.network import Network
 
-from airlock.core.errors import AirlockError, ToolError
+from airlock.core.errors import AirlockError, StateError, ToolError
 from airlock.core.files import exclusive
 from demo import places
 from demo.factory import Factory
@@ -118,8 +118,15 @@ def look_around() -> None:
         async with Forward(Network(places.NETNS), ports):
             await asyncio.Event().wait()
 
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         asyncio.run(forward())
+    except KeyboardInterrupt:
+        return
+    except OSError as error:
+        raise StateError(
+            f"the site's ports cannot be shown on this machine's loopback: {error.strerror or error}",
+            remedy=f"Stop what listens on one of {', '.join(map(str, ports))}, and run it again.",
+        ) from None
 
 
 def leave() -> None:

@@ -7,14 +7,13 @@ import tomllib
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from boxes.gerrit import Gerrit
 from boxes.git import Repository, push_files
 from boxes.network import HOST
 from boxes.nexus import Nexus
 from boxes.registry import Registry
-from boxes.rest import Rest
+from boxes.rest import Rest, quoted
 from boxes.together import start_all
 from boxes.zuul import Zuul, ZuulPorts
 from boxes.zuul_config import Place, configure, shared_files
@@ -23,7 +22,7 @@ from airlock.core.errors import DifferenceError, UpstreamError
 from airlock.core.files import write_file
 from demo import places
 from demo.release import write_definition
-from demo.steps import ROOT, Steps
+from demo.steps import ROOT, StepError, Steps
 
 AIRLOCK = ROOT / ".venv" / "bin" / "airlock"
 VOTE = 600.0  # seconds that a vote may take on a busy machine
@@ -67,7 +66,9 @@ class Factory:
             version = _example_version()
             self.steps.run("scripts/kolla-repository", version, kolla)
             self._project(places.KOLLA)
-            push = Repository(places.FACTORY / "kolla.push", self.gerrit.access, places.KOLLA, self._importer, HOST)
+            push = Repository(
+                places.FACTORY / "kolla.push", self.gerrit.access, places.KOLLA, self.gerrit.access.airlock, HOST
+            )
             push.git("fetch", "--quiet", kolla, "refs/heads/main", "+refs/tags/*:refs/tags/*")
             push.git("push", "--quiet", "-o", "skip-validation", push.address, "FETCH_HEAD:refs/heads/main")
             push.git("push", "--quiet", push.address, "--tags")
@@ -128,17 +129,13 @@ class Factory:
         told = {words[0]: words[1] for line in said.splitlines() if len(words := line.split()) > 1}
         return Path(told["folder"]).name, told["manifest"]
 
-    @property
-    def _importer(self) -> Any:
-        return self.gerrit.access.airlock
-
     def _project(self, name: str) -> None:
-        path = f"/projects/{name.replace('/', '%2F')}"
+        path = f"/projects/{quoted(name)}"
         if not self._admin.ask("GET", path).ok:
             self._admin.call("PUT", path, {"branches": ["main"], "create_empty_commit": False})
 
     def _write_settings(self) -> None:
-        importer = self.nexus.make_user(f"{places.FACTORY_REPOSITORY}-importer", places.FACTORY_REPOSITORY, _IMPORTER)
+        importer = self.nexus.make_repository(places.FACTORY_REPOSITORY).importer
         text = f"""# Written by `make demo STORES=real`.
 [upstreams.kolla]
 address = "{self.gerrit.address}/{places.KOLLA}"
@@ -160,7 +157,7 @@ password_file = "{importer.password_file}"
     def _solved_again(self) -> bool:
         try:
             self.steps.run(AIRLOCK, "lock", "--check", "--factory", places.FACTORY, places.DEFINITION)
-        except Exception:
+        except StepError:  # it is locked anew then
             return False
         return True
 
@@ -210,7 +207,6 @@ password_file = "{importer.password_file}"
 
 _LOGS = f"Zuul's logs are in {places.FACTORY_BOXES}/zuul; `make demo STORES=real` goes on from here."
 _README = {"README.md": b"Release definitions, and the locks that belong to them.\n"}
-_IMPORTER = ("browse", "read", "edit")
 
 
 def _example_version() -> str:

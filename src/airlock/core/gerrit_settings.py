@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 
+from airlock.core.addresses import server_address
 from airlock.core.errors import UsageError
 
 _GERRIT = "[gerrit] of a Gerrit: address, user, password_file (docs/formats/settings.md)."
@@ -65,19 +66,11 @@ def gerrit_place(table: GerritTable, path: Path) -> GerritPlace | None:
     lacking = [name for name in ("address", "user", "password_file") if not getattr(table, name)]
     if lacking:
         raise UsageError(f"{path}: [gerrit] lacks {' and '.join(lacking)}", remedy=_GERRIT)
-    try:
-        address = urlsplit(table.address)
-        sound = address.scheme in ("http", "https") and address.hostname and (address.port or 1)
-    except ValueError:
-        sound = False
-    if not sound or address.query or address.fragment:
-        raise UsageError(f"{path}: address in [gerrit] is no http(s) address", remedy=_GERRIT)
-    if "@" in address.netloc:
-        raise UsageError(f"{path}: address in [gerrit] holds a user or password", remedy=_GERRIT)
+    address = server_address(table.address, f"{path}: address in [gerrit]", _GERRIT)
     if ":" in table.user:
         raise UsageError(f"{path}: user in [gerrit] holds a colon, which basic authentication cannot carry")
     for repository, project in table.projects.items():
         if not _PROJECT.match(project) or ".." in project or project.endswith(".git"):
             raise UsageError(f"{path}: {project!r}, for {repository} in [gerrit.projects], cannot name a project")
     password = (path.parent / table.password_file).absolute()
-    return GerritPlace(table.address.rstrip("/"), table.user, password, dict(table.projects))
+    return GerritPlace(address, table.user, password, dict(table.projects))

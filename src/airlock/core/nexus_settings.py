@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 
+from airlock.core.addresses import server_address
 from airlock.core.errors import UsageError
 
 _NEXUS = "[artifacts] of a Nexus: nexus, repository, user, password_file (docs/formats/settings.md)."
@@ -57,15 +57,7 @@ def check_nexus(table: NexusTable, path: Path) -> None:
     lacking = [name for name in ("nexus", "repository", "user", "password_file") if not getattr(table, name)]
     if lacking:
         raise UsageError(f"{path}: [artifacts] lacks {' and '.join(lacking)}", remedy=_NEXUS)
-    try:
-        address = urlsplit(table.nexus)
-        sound = address.scheme in ("http", "https") and address.hostname and (address.port or 1)
-    except ValueError:
-        sound = False
-    if not sound or address.query or address.fragment:
-        raise UsageError(f"{path}: nexus in [artifacts] is no http(s) address", remedy=_NEXUS)
-    if "@" in address.netloc:
-        raise UsageError(f"{path}: nexus in [artifacts] holds a user or password", remedy=_NEXUS)
+    server_address(table.nexus, f"{path}: nexus in [artifacts]", _NEXUS)
     if not _REPOSITORY.match(table.repository):
         raise UsageError(f"{path}: {table.repository!r} in [artifacts] cannot be the name of a repository")
     if ":" in table.user:

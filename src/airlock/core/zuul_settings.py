@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import msgspec
 
+from airlock.core.addresses import server_address
 from airlock.core.errors import UsageError
 
 _ZUUL = "[zuul] of a Zuul: address, tenant, token_file (docs/formats/settings.md)."
@@ -56,15 +56,9 @@ def zuul_place(table: ZuulTable, path: Path) -> ZuulPlace | None:
     lacking = [field for field in ZuulTable.__struct_fields__ if not getattr(table, field)]
     if lacking:
         raise UsageError(f"{path}: [zuul] lacks {' and '.join(lacking)}", remedy=_ZUUL)
-    try:
-        address = urlsplit(table.address)
-        sound = address.scheme in ("http", "https") and address.hostname and (address.port or 1)
-    except ValueError:
-        sound = False
-    if not sound or address.query or address.fragment or "@" in address.netloc:
-        raise UsageError(f"{path}: address in [zuul] is no http(s) address", remedy=_ZUUL)
+    address = server_address(table.address, f"{path}: address in [zuul]", _ZUUL)
     return ZuulPlace(
-        address=table.address.rstrip("/"),
+        address=address,
         tenant=table.tenant,
         project=table.project,
         pipeline=table.pipeline,

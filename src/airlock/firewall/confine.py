@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from airlock.core.errors import ToolError, WindowError
+from airlock.core.netns import NETNS_DIRECTORY, enter_network, in_network
 from airlock.core.process import find_tool
 from airlock.firewall.model import Entrance
-from airlock.firewall.selection import NETNS_DIRECTORY, cgroup_root
+from airlock.firewall.selection import cgroup_root
 
-_CLONE_NEWNS, _CLONE_NEWNET = 0x00020000, 0x40000000
+_CLONE_NEWNS = 0x00020000
 _MS_BIND, _MS_REC, _MS_SLAVE = 4096, 16384, 1 << 19
 _NSSWITCH = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n"
 T = TypeVar("T")
@@ -57,7 +57,12 @@ def enter(entrance: Entrance, folder: Path) -> None:
     """
     os.environ.update(entrance.environment)
     if entrance.namespace:
-        _setns(NETNS_DIRECTORY / entrance.namespace)
+        try:
+            enter_network(NETNS_DIRECTORY / entrance.namespace)
+        except OSError as error:
+            raise WindowError(
+                f"the network namespace {entrance.namespace} cannot be entered: {error.strerror}"
+            ) from None
     if entrance.cgroup:
         join(entrance.cgroup, os.getpid())
     if entrance.resolver and os.geteuid() == 0:
@@ -86,33 +91,7 @@ def join(cgroup: str, pid: int) -> None:
 
 def in_namespace(name: str, function: Callable[[], T]) -> T:
     """Run ``function`` in a network namespace, in a thread of its own; here where ``name`` is empty."""
-    if not name:
-        return function()
-    outcome: list[T] = []
-    trouble: list[BaseException] = []
-
-    def inside() -> None:
-        try:
-            _setns(NETNS_DIRECTORY / name)
-            outcome.append(function())
-        except BaseException as error:
-            trouble.append(error)
-
-    thread = threading.Thread(target=inside, name="airlock-setns")
-    thread.start()
-    thread.join()
-    if trouble:
-        raise trouble[0]
-    return outcome[0]
-
-
-def _setns(path: Path) -> None:
-    """setns(2), which Python has since 3.12 only."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        _call("setns", handle, _CLONE_NEWNET)
-    finally:
-        os.close(handle)
+    return in_network(NETNS_DIRECTORY / name, function) if name else function()
 
 
 def _hide_resolvers(folder: Path) -> None:

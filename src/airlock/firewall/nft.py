@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from airlock.core.errors import StateError, ToolError, WindowError
+from airlock.core.netns import NETNS_DIRECTORY
 from airlock.core.process import find_tool, last_lines, run
 from airlock.firewall.rules import MARKER
-from airlock.firewall.selection import NETNS_DIRECTORY, Selection, cgroup_root
+from airlock.firewall.selection import Selection, cgroup_root
 
 _BIND = 'mount --bind "$1" /sys/fs/cgroup && shift && exec "$@"'
 _PROTOCOLS = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import struct
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -17,8 +16,6 @@ from typing import cast
 
 import dns.asyncresolver
 import dns.exception
-import dns.flags
-import dns.message
 import dns.nameserver
 import dns.rcode
 import dns.rdataclass
@@ -27,6 +24,7 @@ import dns.resolver
 import dns.rrset
 import msgspec
 
+from airlock.core.dns_wire import converse, read_question
 from airlock.core.errors import AirlockError, UsageError, WindowError
 from airlock.firewall.hosts import UNNAMED, is_private
 
@@ -35,7 +33,6 @@ LONGEST = 3600
 TOLD = 30  # seconds that clients may keep an answer
 MAX_NAMES = 1000  # refused names that the record names apart
 _LIFETIME = 5.0  # seconds that all name servers together may take for one question
-_IDLE = 10.0
 _HOSTS = Path("/etc/hosts")
 Admit = Callable[[str, tuple[str, ...], float], None]
 
@@ -122,17 +119,12 @@ class Resolver:
 
     async def answer(self, wire: bytes) -> bytes | None:
         """The answer to one message in wire format (RFC 1035); None where it is no question."""
-        try:
-            query = dns.message.from_wire(wire, ignore_trailing=True)
-            if query.flags & dns.flags.QR:
-                return None
-            response = dns.message.make_response(query, recursion_available=True)
-        except (dns.exception.DNSException, ValueError):
+        asked = read_question(wire)
+        if asked is None:
             return None
-        if len(query.question) != 1:
-            response.set_rcode(dns.rcode.FORMERR)
+        response, question = asked
+        if question is None:
             return response.to_wire()
-        question = query.question[0]
         name = question.name.to_text(omit_final_dot=True).lower()
         if name not in self._names or question.rdclass != dns.rdataclass.IN:
             if name != UNNAMED and (name in self.refused or len(self.refused) < MAX_NAMES):
@@ -198,15 +190,7 @@ class Resolver:
         return [record.address for record in answer], float(answer.chaining_result.minimum_ttl)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(TimeoutError, asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                (length,) = struct.unpack("!H", await asyncio.wait_for(reader.readexactly(2), _IDLE))
-                answer = await self.answer(await asyncio.wait_for(reader.readexactly(length), _IDLE))
-                if answer is None:
-                    break
-                writer.write(struct.pack("!H", len(answer)) + answer)
-                await writer.drain()
-        writer.close()
+        await converse(reader, writer, self.answer)
 
     def spawn(self, work: asyncio.Task[None]) -> None:
         """Keep a task until it is done."""

@@ -12,11 +12,11 @@ from pathlib import Path
 import msgspec
 
 from airlock.core.errors import ToolError, UsageError, WindowError
+from airlock.core.netns import NETNS_DIRECTORY
 
 _INTERFACE = re.compile(r"[A-Za-z0-9][\w.@+-]{0,14}\Z")
 _NAMESPACE = re.compile(r"[A-Za-z0-9][\w.-]{0,63}\Z")
 _CGROUP = re.compile(r"[\w.@:/-]{1,200}\Z")
-NETNS_DIRECTORY = Path("/run/netns")
 KINDS = "airlock, user:NAME, cgroup:PATH, subnet:CIDR, interface:NAME, namespace:NAME, machine"
 
 

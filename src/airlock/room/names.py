@@ -7,28 +7,23 @@ apt report a temporary failure that they wait for.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-import struct
 from collections.abc import Callable
 from typing import Literal, cast
 
-import dns.exception
-import dns.flags
-import dns.message
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 import dns.reversename
 import dns.rrset
 
+from airlock.core.dns_wire import converse, read_question
 from airlock.room.gateway import MIRROR_NAME, listen
 from airlock.room.namespace import Namespace
 from airlock.room.report import NameQuery, Tally
 
 PORT = 53
 TTL = 60
-_IDLE = 10.0  # seconds a TCP client may stay silent
 _ADDRESSES = {"A": "127.0.0.1", "AAAA": "::1"}
 _ANSWERED = (MIRROR_NAME, "localhost")
 _LOOPBACK = tuple(dns.reversename.from_address(a).to_text(omit_final_dot=True) for a in _ADDRESSES.values())
@@ -71,17 +66,12 @@ class Names:
 
     def answer(self, wire: bytes) -> bytes | None:
         """The answer to one message in wire format (RFC 1035), or None when it is not a question at all."""
-        try:
-            query = dns.message.from_wire(wire, ignore_trailing=True)
-            if query.flags & dns.flags.QR:
-                return None
-            response = dns.message.make_response(query, recursion_available=True)
-        except (dns.exception.DNSException, ValueError):
+        asked = read_question(wire)
+        if asked is None:
             return None
-        if len(query.question) != 1:
-            response.set_rcode(dns.rcode.FORMERR)
+        response, question = asked
+        if question is None:
             return response.to_wire()
-        question = query.question[0]
         name = question.name.to_text(omit_final_dot=True).lower()
         kind = dns.rdatatype.to_text(question.rdtype)
         known = name in _ANSWERED and question.rdclass == dns.rdataclass.IN
@@ -100,15 +90,10 @@ class Names:
         return "noise" if "." not in name and name in self._own_names() else "refused"
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(TimeoutError, asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                (length,) = struct.unpack("!H", await asyncio.wait_for(reader.readexactly(2), _IDLE))
-                answer = self.answer(await asyncio.wait_for(reader.readexactly(length), _IDLE))
-                if answer is None:
-                    break
-                writer.write(struct.pack("!H", len(answer)) + answer)
-                await writer.drain()
-        writer.close()
+        async def answer(wire: bytes) -> bytes | None:
+            return self.answer(wire)
+
+        await converse(reader, writer, answer)
 
 
 class _Datagrams(asyncio.DatagramProtocol):

@@ -10,22 +10,19 @@ the host over a unix socket would be a way out for names) and the container engi
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import re
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from airlock.core.errors import RoomError
+from airlock.core.netns import NETNS_DIRECTORY, in_network
 from airlock.core.process import clean_environment, find_tool, last_lines, run
 
-NETNS_DIRECTORY = Path("/run/netns")
-_CLONE_NEWNET = 0x40000000
 _HOLDER = """set -eu
 while [ "$#" -gt 0 ]; do mount --bind "$1" "$2"; shift 2; done
 echo ready
@@ -171,32 +168,3 @@ def processes(path: Path) -> set[int]:
                 if (status.st_ino, status.st_dev) == (wanted.st_ino, wanted.st_dev):
                     found.add(int(entry.name))
     return found
-
-
-def in_network(path: Path, function: Callable[[], T]) -> T:
-    """Run ``function`` in a thread of its own that has entered the network namespace at ``path``.
-
-    ``os.setns`` came with Python 3.12 only, hence ctypes.
-    """
-    outcome: list[T] = []
-    trouble: list[BaseException] = []
-
-    def enter() -> None:
-        try:
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                if ctypes.CDLL(None, use_errno=True).setns(handle, _CLONE_NEWNET) != 0:
-                    number = ctypes.get_errno()
-                    raise OSError(number, os.strerror(number), str(path))
-            finally:
-                os.close(handle)
-            outcome.append(function())
-        except BaseException as error:
-            trouble.append(error)
-
-    thread = threading.Thread(target=enter, name="airlock-setns")
-    thread.start()
-    thread.join()
-    if trouble:
-        raise trouble[0]
-    return outcome[0]

@@ -11,8 +11,9 @@ import tempfile
 from pathlib import Path
 
 from airlock.core.errors import AirlockError
+from airlock.core.netns import NETNS_DIRECTORY, in_network
 from airlock.core.process import run
-from airlock.room import namespace, nft
+from airlock.room import nft
 from airlock.site.probes import LackingError, UnsureError, call, is_root
 
 _USER_NAMESPACE = ["--user", "--map-root-user"]
@@ -48,14 +49,14 @@ def packet_rules() -> str:
         call("ip", "netns", "add", name)
         call("ip", "-n", name, "link", "set", "lo", "up")
         call("ip", "-n", name, "route", "add", "default", "dev", "lo", "src", "127.0.0.1")
-        prefix = ["nsenter", f"--net={namespace.NETNS_DIRECTORY / name}", "--"]
+        prefix = ["nsenter", f"--net={NETNS_DIRECTORY / name}", "--"]
         nft.load(prefix)
-        namespace.in_network(namespace.NETNS_DIRECTORY / name, _send_one)
+        in_network(NETNS_DIRECTORY / name, _send_one)
         counted = nft.read(prefix).packets
     except AirlockError as error:
         raise LackingError(error.message) from None
     finally:
-        if (namespace.NETNS_DIRECTORY / name).exists():
+        if (NETNS_DIRECTORY / name).exists():
             run(["ip", "netns", "delete", name])
     if counted != 1:
         raise LackingError(f"one packet was sent out of a sealed namespace, and the kernel counted {counted}")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from airlock.core.netns import NETNS_DIRECTORY
 from airlock.room import namespace
 from airlock.room.sealed import RUN, clean_stale
 
@@ -60,7 +61,7 @@ async def test_a_killed_room_is_cleaned_by_the_next_start(with_base, state, tmp_
     with process, process.stdout:
         name = process.stdout.readline().strip()
         process.send_signal(signal.SIGKILL)
-    path = namespace.NETNS_DIRECTORY / name
+    path = NETNS_DIRECTORY / name
     inhabitants = namespace.processes(path)
     commands = [Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ") for pid in inhabitants]
     assert any(b"sleep 4711" in command for command in commands)  # the build outlives its client
@@ -105,7 +106,7 @@ async def test_leaving_a_room_ends_builds_that_still_run(with_base, open_room, b
                 break
         assert room.report().containers
     process.wait()
-    assert not (namespace.NETNS_DIRECTORY / name).exists()
+    assert not (NETNS_DIRECTORY / name).exists()
     assert subprocess.run(["pgrep", "-f", "sleep 4712"], check=False, capture_output=True).stdout == b""
 
 

@@ -39,7 +39,7 @@ def test_without_an_address_there_is_no_zuul(tmp_path, text):
         (GOOD.replace("https", "ftp"), "no http(s) address"),
         (GOOD.replace("/z/", ":port/"), "no http(s) address"),
         (GOOD.replace("/z/", "/?a=b"), "no http(s) address"),
-        (GOOD.replace("zuul.e", "a:b@zuul.e"), "no http(s) address"),
+        (GOOD.replace("zuul.e", "a:b@zuul.e"), "holds a user or password"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path, text, says):
