@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import msgspec
 import pytest
 from boxes.gerrit import Gerrit
 from tests.integration.gerrit.conftest import Inside, MakeSite, make_project
+from tests.web_server import serving
 
 from airlock.core.errors import AirlockError, StateError, UpstreamError, UsageError
 from airlock.core.gerrit_settings import GerritPlace
@@ -94,15 +94,8 @@ def answering(status: int, body: bytes, **headers: str) -> Iterator[str]:
         def log_message(self, *rest: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Handler) as address:
+        yield address
 
 
 @pytest.mark.parametrize(
