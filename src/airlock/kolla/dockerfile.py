@@ -1,19 +1,27 @@
-"""Instructions of a Dockerfile with the physical line of every byte, by the official parser (Go, as ``dockerfile``).
+"""Instructions of a Dockerfile with the physical line of every byte, read twice where that can be.
 
-The parser returns what it does not know instead of refusing it and keeps no lines inside a RUN; so the lines are
-joined here a second time, by the rules of BuildKit's ``frontend/dockerfile/parser``, and must come out the same.
+Lines are joined by the rules of BuildKit's ``frontend/dockerfile/parser``, words split by ``kolla.dockerfile_words``.
+Where the official parser is installed (Go, as ``dockerfile``; it has wheels for x86_64 alone and keeps no lines inside
+a RUN), it reads the same text, and a text that the two read otherwise is refused.
 """
 
 from __future__ import annotations
 
+import importlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import dockerfile as go_parser  # type: ignore[import-not-found]
 import msgspec
 
+from airlock.kolla.dockerfile_words import WordsError, known, may_hold_heredoc, split
+
 MAX_SIZE = 4 << 20
+
+try:
+    _go_parser: Any = importlib.import_module("dockerfile")
+except ImportError:  # no wheel for this machine
+    _go_parser = None
 
 _CONTINUATION = re.compile(r"([^\\])\\[ \t]*$|^\\[ \t]*$")
 _DIRECTIVE = re.compile(r"#[ \t]*([A-Za-z][A-Za-z0-9]*)[ \t]*=")
@@ -54,47 +62,43 @@ class Instruction(msgspec.Struct, frozen=True):
         return self.lines[min(max(offset, 0), len(self.lines) - 1)]
 
 
-def _join(physical: Sequence[str], start: int, end: int) -> tuple[str, list[int]]:
-    """Join the physical lines ``start``..``end`` (from 1) as BuildKit does; a line number for each character."""
-    text: list[str] = []
-    lines: list[int] = []
-    for number in range(start, end + 1):
-        raw = physical[number - 1]
-        if number == start:
-            raw = raw.lstrip()
-        elif raw.lstrip().startswith("#") or not raw.strip():
-            continue
-        match = _CONTINUATION.search(raw)
-        part = raw[: match.start()] + (match.group(1) or "") if match else raw
-        text.append(part)
-        lines += [number] * len(part)
-        if not match:
-            break
-    return "".join(text), lines
+def _logical_lines(physical: Sequence[str]) -> Iterator[tuple[int, str, list[int]]]:
+    """Join physical lines as BuildKit does: the first line's number, the text, a line number for each character."""
+    number = 0
+    while number < len(physical):
+        text, lines, first = "", [], 0
+        while number < len(physical):
+            raw = physical[number]
+            number += 1
+            if raw.lstrip().startswith("#") or not raw.strip():
+                if first:
+                    continue
+                break
+            part, first = (raw, first) if first else (raw.lstrip(), number)
+            match = _CONTINUATION.search(part)
+            part = part[: match.start()] + (match.group(1) or "") if match else part
+            text += part
+            lines += [number] * len(part)
+            if not match:
+                break
+        if first and not text.strip():
+            raise DockerfileError(first, "a continued line without an instruction")
+        if first:
+            yield first, text, lines
 
 
-def _instruction(command: Any, physical: Sequence[str]) -> Instruction:
-    start = int(command.start_line)
-    joined, lines = _join(physical, start, int(command.end_line))
-    heredoc = bool(command.heredocs) or "\n" in command.original
-    if not heredoc and joined.strip() != command.original.strip():
-        raise DockerfileError(start, "the lines of this instruction can be joined in more than one way")
-    name = joined.split(None, 1)[0]
-    position = len(name)
-    for flag in command.flags:
-        position = joined.index(flag, position) + len(flag)
-    while position < len(joined) and joined[position].isspace():
-        position += 1
-    text = joined[position:].rstrip()
+def _instruction(start: int, joined: str, lines: Sequence[int]) -> Instruction:
+    name, rest = re.fullmatch(r"\s*(\S+)(.*)", joined.rstrip(), re.DOTALL).groups()  # type: ignore[union-attr]
+    try:
+        flags, text, words, as_json = split(name.upper(), rest)
+    except WordsError as error:
+        raise DockerfileError(start, f"{name.upper()}: {error}") from None
+    position = len(joined.rstrip()) - len(text)
     byte_lines: list[int] = []
     for character, number in zip(text, lines[position:], strict=False):
         byte_lines += [number] * len(character.encode())
-    words = tuple(command.value)
-    if name.upper() == "RUN" and not command.json and not heredoc and (len(words) != 1 or words[0] != text):
-        raise DockerfileError(start, "the parser and this program disagree about the text of this RUN")
-    return Instruction(
-        name.upper(), start, words, tuple(command.flags), bool(command.json), heredoc, text, tuple(byte_lines)
-    )
+    heredoc = may_hold_heredoc(name.upper(), text)
+    return Instruction(name.upper(), start, words, flags, as_json, heredoc, text, tuple(byte_lines))
 
 
 def parse(text: str) -> tuple[Instruction, ...]:
@@ -117,9 +121,29 @@ def parse(text: str) -> tuple[Instruction, ...]:
             continue
         if match := _DIRECTIVE.match(content.lstrip()):
             raise DockerfileError(number, f"the parser directive {match.group(1)}= changes how this file is read")
+    found = tuple(_instruction(*line) for line in _logical_lines(physical))
+    if not found:
+        raise DockerfileError(1, "no instruction")
+    if _go_parser is not None:
+        _compare(found, _go_parser, text)
+    return found
+
+
+def _compare(found: Sequence[Instruction], go_parser: Any, text: str) -> None:
+    """See that the official parser reads the same, up to where a here-document makes lines mean something else."""
     try:
         commands = go_parser.parse_string(text)
     except (go_parser.GoParseError, ValueError) as error:
-        found = re.search(r"line (\d+)", str(error))
-        raise DockerfileError(int(found.group(1)) if found else 1, f"not a Dockerfile: {error}") from error
-    return tuple(_instruction(command, physical) for command in commands)
+        number = re.search(r"line (\d+)", str(error))
+        raise DockerfileError(int(number.group(1)) if number else 1, f"not a Dockerfile: {error}") from error
+    for one, command in zip(found, commands, strict=False):
+        if one.heredoc:
+            return
+        if command.heredocs or (one.name, one.line) != (command.cmd.upper(), command.start_line):
+            raise DockerfileError(one.line, "the lines of this instruction can be joined in more than one way")
+        if not known(one.name):
+            continue
+        if (one.flags, one.words, one.json) != (tuple(command.flags), tuple(command.value), command.json):
+            raise DockerfileError(one.line, f"the official parser takes this {one.name} apart in another way")
+    if len(found) != len(commands):
+        raise DockerfileError(found[-1].line, "the official parser finds another number of instructions")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 import msgspec
@@ -9,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import parse_wheel_filename
 
 from airlock.core.errors import IntegrityError, ResolutionError
-from airlock.definition.model import Architecture, LoadedDefinition
+from airlock.definition.model import DEBIAN_ARCHITECTURES, LoadedDefinition
 from airlock.fetch.upstreams import PYPI
 from airlock.fetch.witness import Witness
 from airlock.lock.git_repositories import KOLLA
@@ -56,6 +57,11 @@ def tool_artifacts(lock: Lock) -> list[Artifact]:
     return [by_id[ident] for ident in sorted(wanted & by_id.keys())]
 
 
+def _machines(loaded: LoadedDefinition) -> list[str]:
+    """Architectures that the tools are for: the site's, and this factory's own, which renders with Kolla too."""
+    return sorted({*loaded.definition.base.architectures, platform.machine()} & DEBIAN_ARCHITECTURES.keys())
+
+
 async def resolve_tools(
     loaded: LoadedDefinition, witness: Witness, pool: Pool, socket: Path, work: Path, repository: Artifact | None = None
 ) -> ToolsResult:
@@ -73,7 +79,7 @@ async def resolve_tools(
     demands: list[Demand] = []
     artifacts: dict[str, Artifact] = {}
     kolla: dict[str, str] = {"source": "pypi", "version": loaded.definition.kolla.version}
-    for arch in loaded.definition.base.architectures:
+    for arch in _machines(loaded):
         target = Target(_PYTHON_VERSION, arch, _SITE_GLIBC)
         compiler = Compiler(witness, socket, PYPI, target, work / f"tools-{arch}")
         made = {DISTRIBUTION: _own(witness, pool)}
@@ -119,7 +125,7 @@ class _Tools:
     def __init__(
         self,
         loaded: LoadedDefinition,
-        arch: Architecture,
+        arch: str,
         target: Target,
         compiler: Compiler,
         witness: Witness,

@@ -10,6 +10,7 @@ import pytest
 from tests.integration.faults.airlock_runs import CACHE, ROOT, airlock, done
 
 from airlock.definition.load import load_definition
+from airlock.definition.model import DEBIAN_ARCHITECTURES
 from airlock.lock.files import load_lock
 from airlock.lock.model import Lock
 
@@ -17,21 +18,27 @@ EXAMPLE = ROOT / "examples/all-debian"
 FACTORY = CACHE.parent / "all-images"
 
 
+@pytest.fixture(scope="module", params=["x86_64", "aarch64"])
+def arch(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def definition(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def definition(tmp_path_factory: pytest.TempPathFactory, arch: str) -> Path:
     folder = tmp_path_factory.mktemp("all")
     for file in EXAMPLE.iterdir():
-        (folder / file.name).write_bytes(file.read_bytes())
+        (folder / file.name).write_bytes(file.read_bytes().replace(b'["x86_64"]', f'["{arch}"]'.encode()))
     return folder
 
 
 @pytest.fixture(scope="module")
-def lock(definition: Path) -> Lock:
+def lock(definition: Path, arch: str) -> Lock:
     began = time.monotonic()
     answer = json.loads(done(airlock("lock", "--json", "--factory", FACTORY, definition, timeout=1800)).stdout)
     print(f"locked {answer['images']} images in {time.monotonic() - began:.0f} s")
-    assert answer["left_out"]["x86_64"].keys() >= load_definition(definition).definition.leave_out.keys()
-    assert answer["images"] + len(answer["left_out"]["x86_64"]) == 205  # of Kolla 18.8.0, counted by hand
+    assert answer["left_out"][arch].keys() >= load_definition(definition).definition.leave_out.keys()
+    # Counted by hand: images of Kolla 18.8.0; the four that cannot be built on aarch64 are left out with that reason.
+    assert answer["images"] + len(answer["left_out"][arch]) == 205
     return load_lock(definition / "airlock.lock")
 
 
@@ -64,7 +71,9 @@ def test_each_way_of_asking_has_its_example_among_them(lock: Lock) -> None:
         ]
         return " ".join(ident for demand in found for ident in demand.artifacts)
 
-    assert "grub-efi-amd64-signed" in files("ironic-pxe", "apt", "grub-efi-*64-signed")
+    assert f"grub-efi-{DEBIAN_ARCHITECTURES[lock.images[0].arch]}-signed" in files(
+        "ironic-pxe", "apt", "grub-efi-*64-signed"
+    )
     assert "source/horizon-24" in files("horizon", "python", "/horizon")
     assert "octavia" in files("horizon", "python", "/plugins/*").lower()
     assert "python_ldap" in files("keystone-base", "python", "/keystone[ldap]").replace("-", "_")

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airlock.kolla import dockerfile
 from airlock.kolla.dockerfile import DockerfileError, parse
 
 TEXT = """\
@@ -78,3 +79,52 @@ def test_a_run_split_into_lines_anywhere_reads_the_same_and_knows_its_lines(part
         position = run.text.index(word, position)
         assert run.line_of(position) == line
         position += len(word)
+
+
+def read_without_go(text, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(dockerfile, "_go_parser", None)
+        return parse(text)
+
+
+def test_without_the_official_parser_the_same_is_read(monkeypatch):
+    pytest.importorskip("dockerfile")  # wheels for x86_64 alone
+    assert read_without_go(TEXT, monkeypatch) == parse(TEXT)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["RUN --mount='x y' z", "RUN -- x", "COPY [1] /x", 'COPY ["a"] /x', "ENV a", "ENV a=b c", 'VOLUME ["\\ud800"]'],
+)
+def test_what_cannot_be_told_without_doubt_is_refused_with_its_line(text, monkeypatch):
+    with pytest.raises(DockerfileError) as caught:
+        read_without_go(f"FROM a\n\n{text}\n", monkeypatch)
+    assert caught.value.line == 3
+
+
+def test_what_may_be_a_here_document_is_marked(monkeypatch):
+    found = read_without_go("FROM a\nRUN cat <<E\nFROM b\nE\nLABEL a=<<E\n", monkeypatch)
+    assert [one.heredoc for one in found] == [False, True, False, False, False]
+
+
+NAMES = "ADD arg CMD COPY ENTRYPOINT ENV EXPOSE FROM HEALTHCHECK LABEL MAINTAINER RUN SHELL".split()  # noqa: SIM905
+NAMES += ["STOPSIGNAL", "USER", "VOLUME", "WORKDIR", "FOO", "&&"]
+BLANKS = [" ", "  ", "\t", "\\", "\\\n", " \\ \n", "\n", "\n#x\n", "\\\n# y\n", "\\\\"]
+PIECES = [*BLANKS, "a", "b=c", "=", "'", '"', "--", "--x=y", "[", "]", '["a", "b"]', ",", "$A", "é", "#", "NONE", "CMD"]
+
+
+@settings(max_examples=400)
+@given(st.lists(st.tuples(st.sampled_from(NAMES), st.lists(st.sampled_from(PIECES), max_size=9)), max_size=4))
+def test_the_two_readings_agree_about_everything_that_is_not_refused_by_ours(instructions):
+    go_parser = pytest.importorskip("dockerfile")
+    text = "FROM a\n" + "".join(f"{name} {''.join(pieces)}\n" for name, pieces in instructions)
+    reason = ""
+    try:
+        parse(text)
+    except DockerfileError as error:
+        reason = error.reason
+    assert "official parser" not in reason
+    assert "more than one way" not in reason
+    if reason.startswith("not a Dockerfile"):
+        with pytest.raises(go_parser.GoParseError):
+            go_parser.parse_string(text)
