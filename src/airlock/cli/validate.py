@@ -49,6 +49,7 @@ def describe(proof: Proof) -> list[str]:
         f"nothing is missing: {counted(proof.images, 'image')}, {counted(proof.demands, 'demand')}, "
         f"{counted(proof.artifacts, 'artifact')}, "
         f"{proof.size / 1e6:,.1f} MB; all classified, resolved and present",
+        str(proof.proven),
         *left_out_lines(proof.left_out),
     ]
 

@@ -120,7 +120,7 @@ class Demand(msgspec.Struct, frozen=True, tag="demand", tag_field="type"):
         return f"image {self.image} ({self.arch}), line {self.line}"
 
 
-class Artifact(msgspec.Struct, frozen=True, tag="artifact", tag_field="type"):
+class Artifact(msgspec.Struct, frozen=True, omit_defaults=True, tag="artifact", tag_field="type"):
     """One file that answers demands.
 
     Attributes:
@@ -132,6 +132,7 @@ class Artifact(msgspec.Struct, frozen=True, tag="artifact", tag_field="type"):
         path: path below the upstream's address: for debs the Filename of Packages; for Python files
             ``<normalised project name>/<file name>`` (the address is read from the project's simple page).
         suite: for debs ``<suite>/<component>`` of the index that lists it; empty otherwise.
+        stand_in: it comes from an upstream that imitates the real one; not written where it does not.
         trust: why the hash is trusted: ``signed-index``, ``declared`` (by Kolla), ``first-seen``, ``made`` (by the
             factory, from inputs that are locked).
     """
@@ -147,7 +148,8 @@ class Artifact(msgspec.Struct, frozen=True, tag="artifact", tag_field="type"):
     upstream: str
     path: str
     trust: Trust
-    suite: str = ""
+    suite: str = msgspec.field(default_factory=str)  # a factory: so an empty one is written, as it always was
+    stand_in: bool = False
 
     @property
     def key(self) -> str:

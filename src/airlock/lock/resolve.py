@@ -38,6 +38,7 @@ from airlock.lock.python_files import GLIBC
 from airlock.lock.python_resolver import PythonResolver
 from airlock.lock.shortfall import Refused, Shortfall
 from airlock.lock.sources import asked_upstreams, resolve_sources
+from airlock.lock.stand_ins import marked, stand_in_names
 from airlock.lock.tools import resolve_tools, tools_environment
 from airlock.store.pool import Pool
 
@@ -206,6 +207,7 @@ class _Solver:
             await self._architecture(environment, arch, parts)
         self._witness.keep(KEPT, canonical(parts.upstreams))
         self._witness.keep(STANZAS, canonical(parts.apt))
+        parts.artifacts = marked(parts.artifacts, stand_in_names(self._witness, self._factory.settings.upstreams))
         return parts
 
     @property
