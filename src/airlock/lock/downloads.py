@@ -29,6 +29,12 @@ class DownloadsResult(msgspec.Struct, frozen=True):
     artifacts: tuple[Artifact, ...]
     upstreams: dict[str, str]
 
+    @property
+    def by_address(self) -> dict[str, Artifact]:
+        """Address in a Dockerfile → the file that was there."""
+        by_id = {artifact.id: artifact for artifact in self.artifacts}
+        return {demand.spec: by_id[ident] for demand in self.demands for ident in demand.artifacts}
+
 
 async def resolve_downloads(
     asked: Iterable[Demand], witness: Witness, settled: Container[str], shortfall: Shortfall

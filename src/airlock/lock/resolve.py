@@ -27,6 +27,7 @@ from airlock.kolla.render import OPENDEV
 from airlock.lock.apt_images import resolve_apt
 from airlock.lock.apt_resolver import AptResolver
 from airlock.lock.base_reference import fetch_bases, registries
+from airlock.lock.contents import Contents
 from airlock.lock.downloads import resolve_downloads
 from airlock.lock.gather import Gathered, gather, image_lines, render_sealed, require_sealed
 from airlock.lock.git_repositories import KOLLA, resolve_repositories, wanted_repositories
@@ -242,7 +243,9 @@ class _Solver:
         parts.apt.releases.update(resolver.releases)
         parts.apt.sources[:] = resolver.sources
         python = self._python_resolver(arch)
-        chain = PythonChain(gathered, plans, found.archives, python, self._witness, self._pool)
+        downloads = {url: self._pool.path(file.sha256) for url, file in files.by_address.items()}
+        contents = Contents(gathered, found.archives, downloads)
+        chain = PythonChain(gathered, plans, contents, python, self._witness, self._pool)
         parts.add(*await chain.resolve_all(self._reporter, shortfall))
         self.refused += shortfall.refused
         if shortfall.refused:
