@@ -7,15 +7,18 @@ lock that is solved again must say the same of itself, whatever the settings say
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from airlock.core.canonical import canonical
 from airlock.core.errors import IntegrityError
 from airlock.core.settings import UpstreamTable
-from airlock.fetch.witness import Witness
 from airlock.lock.model import Artifact, Lock
 from airlock.lock.survey import Key, ancestry, parents_of
+
+if TYPE_CHECKING:  # who only counts images in a lock need not wait for what asks upstreams
+    from airlock.fetch.witness import Witness
 
 KEPT = "stand-ins"
 """Name under which the lock step keeps the stand-ins' names in its transcript; nothing where there are none."""
