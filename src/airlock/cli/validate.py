@@ -15,8 +15,17 @@ from airlock.cli.common import (
     reporter,
     verb,
 )
+from airlock.cli.rehearse import (
+    CleanOption,
+    ForOption,
+    ImagesArgument,
+    RehearseOption,
+    RehearseOptions,
+    ReportOption,
+    rehearsed,
+)
 from airlock.cli.words import counted, left_out_lines
-from airlock.core.errors import IncompleteError
+from airlock.core.errors import IncompleteError, UsageError
 from airlock.core.settings import load_factory
 from airlock.definition.load import load_definition
 from airlock.lock.files import load_lock
@@ -30,9 +39,19 @@ SHOWN = 50
 def validate(
     definition: DefinitionArgument = DEFAULT_DEFINITION,
     factory: FactoryOption = DEFAULT_FACTORY,
+    images: ImagesArgument = [],  # noqa: B006 - typer's default; never changed
+    rehearse: RehearseOption = False,
+    duration: ForOption = "",
+    report: ReportOption = None,
+    clean: CleanOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Prove that every demand of every image is classified, resolved and present."""
+    """Prove that every demand of every image is classified, resolved and present; with --rehearse, build them."""
+    if rehearse:
+        rehearsed(definition, load_factory(factory), RehearseOptions(images, duration, report, clean), as_json)
+        return
+    if images or duration or report or clean:
+        raise UsageError("IMAGE…, --for, --report and --clean go with --rehearse")
     loaded = load_definition(definition)
     proof = asyncio.run(prove(load_lock(loaded.lock_path), loaded, load_factory(factory), reporter(as_json)))
     answer(as_json, proof, describe(proof))
