@@ -41,7 +41,7 @@ ReportOption = Annotated[
 CleanOption = Annotated[bool, typer.Option("--clean", help="Remove all that rehearsals left; build nothing.")]
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d{1,6})([smh])")
+_DURATION = re.compile(r"([0-9]{1,6})([smh])")
 
 
 class RehearseOptions(msgspec.Struct, frozen=True):
