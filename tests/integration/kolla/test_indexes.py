@@ -18,6 +18,7 @@ from airlock.lock.shortfall import Shortfall
 Define = Callable[..., LoadedDefinition]
 IMAGES: dict[str, tuple[Kind, str]] = {
     "fluentd": ("gem", "fluent-gem install --clear-sources --source {}/ fluent-plugin-grok-parser"),
+    "grafana": ("grafana-plugin", "grafana-cli --repo {} plugins install gnocchixyz-gnocchi-datasource"),
     "kolla-toolbox": ("galaxy", "ansible-galaxy collection install --server {}/api/ --timeout"),
 }
 
