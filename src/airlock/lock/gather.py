@@ -18,7 +18,7 @@ from airlock.kolla.render import RenderedTree, render, unsealed_sources
 from airlock.lock.demands import archive_sections, image_demands, vendor_repository_demands
 from airlock.lock.downloads import sealed_files
 from airlock.lock.git_repositories import repository_demands
-from airlock.lock.image_index import sealed_indexes
+from airlock.lock.image_index import sealed_clones, sealed_indexes
 from airlock.lock.model import Artifact, Demand, Image, Lock
 from airlock.lock.proof import Expected
 from airlock.lock.shortfall import Shortfall
@@ -154,7 +154,9 @@ def render_sealed(
         UnclassifiedError: an address cannot be led to the mirror.
     """
     own = [demand for demand in demands if demand.arch == arch]
-    sources, files, indexes = sealed_sources(own, by_id), sealed_files(own, by_id), sealed_indexes(own, by_id)
+    sources, indexes = sealed_sources(own, by_id), sealed_indexes(own, by_id)
+    files, clones = sealed_files(own, by_id), sealed_clones(own, by_id)
+    files = {image: files.get(image, {}) | clones.get(image, {}) for image in {*files, *clones}}
     return render(environment, loaded, arch, "sealed", work / f"sealed-{arch}", sources, files, indexes)
 
 
