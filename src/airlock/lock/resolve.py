@@ -26,11 +26,13 @@ from airlock.kolla.environment import KollaEnvironment
 from airlock.kolla.render import OPENDEV
 from airlock.lock.apt_images import resolve_apt
 from airlock.lock.apt_resolver import AptResolver
+from airlock.lock.apt_root import merge_sources
 from airlock.lock.base_reference import fetch_bases, registries
 from airlock.lock.downloads import resolve_downloads
 from airlock.lock.gather import Gathered, gather, image_lines, render_sealed, require_sealed
 from airlock.lock.git_repositories import KOLLA, resolve_repositories, wanted_repositories
 from airlock.lock.indexes import STANZAS, AptIndexes
+from airlock.lock.keys import keyrings, resolve_keys
 from airlock.lock.model import Artifact, Demand, Image, Lock, make_lock
 from airlock.lock.python_chain import PythonChain
 from airlock.lock.python_files import GLIBC
@@ -218,7 +220,8 @@ class _Solver:
         gathered = await asyncio.to_thread(gather, environment, self._loaded, arch, self._work, noted)
         self.images += len(gathered.tree.images)
         self.left_out[arch] = gathered.tree.left_out
-        self._meet(gathered.tree.upstreams | registries(gathered.demands), parts)
+        vendors = {source.upstream: source.address for source in gathered.vendors}
+        self._meet(gathered.tree.upstreams | vendors | registries(gathered.demands), parts)
         if self._witness.live:  # solving again takes what the pool holds
             settings = self._factory.settings
             known = addresses(settings.upstreams, parts.upstreams)
@@ -231,14 +234,18 @@ class _Solver:
         files = await resolve_downloads(gathered.demands, self._witness, settled, shortfall)
         parts.add(list(files.demands), list(files.artifacts))
         parts.upstreams |= files.upstreams
-        resolver = self._apt_resolver(gathered)
+        keys = await resolve_keys(gathered.demands, self._witness, self._pool, settled, shortfall)
+        parts.add(list(keys.demands), list(keys.artifacts))
+        parts.upstreams |= keys.upstreams
+        by_id = {artifact.id: artifact for artifact in (*found.artifacts, *files.artifacts, *keys.artifacts)}
+        resolver = self._apt_resolver(gathered, keyrings(gathered.readings, keys.demands, by_id, self._pool))
         await self._update(resolver)
         plans = await asyncio.to_thread(resolve_apt, gathered, resolver, self._pool, self._reporter, shortfall)
         for plan in plans.values():
             parts.add(plan.demands, plan.artifacts)
             parts.apt.stanzas.update(plan.stanzas)
         parts.apt.releases.update(resolver.releases)
-        parts.apt.sources[:] = resolver.sources
+        parts.apt.sources[:] = merge_sources([*parts.apt.sources, *resolver.sources])
         python = self._python_resolver(arch)
         chain = PythonChain(gathered, plans, found.archives, python, self._witness, self._pool)
         parts.add(*await chain.resolve_all(self._reporter, shortfall))
@@ -246,8 +253,7 @@ class _Solver:
         if shortfall.refused:
             return
         parts.demands += [demand for demand in gathered.demands if demand.kind == "vendor-repository"]
-        by_id = {artifact.id: artifact for artifact in (*found.artifacts, *files.artifacts)}
-        answers = [*found.demands, *files.demands]
+        answers = [*found.demands, *files.demands, *keys.demands]
         sealed = await asyncio.to_thread(render_sealed, environment, self._loaded, arch, self._work, answers, by_id)
         require_sealed(sealed)
         parts.images += image_lines(gathered, sealed, self._loaded.definition.base.distribution)
@@ -271,6 +277,7 @@ class _Solver:
         """Addresses of the upstreams that this architecture will ask; not all that Kolla's files name are."""
         sources = asked_upstreams(self._loaded, gathered, self._witness, self._pool)
         listed = {name for name in gathered.tree.upstreams if name != OPENDEV} | set(registries(gathered.demands))
+        listed |= {source.upstream for source in gathered.vendors}
         addressed = sources | dict(known)
         return {name: addressed[name] for name in {PYPI, KOLLA, *listed, *sources} if name in addressed}
 
@@ -292,7 +299,7 @@ class _Solver:
             if name not in self._factory.settings.upstreams:
                 self._witness.add_upstream(name, address)
 
-    def _apt_resolver(self, gathered: Gathered) -> AptResolver:
+    def _apt_resolver(self, gathered: Gathered, keys: Mapping[str, Path]) -> AptResolver:
         settings = self._factory.settings.apt
         default = f"/usr/share/keyrings/{gathered.distribution}-archive-keyring.gpg"
         return AptResolver(
@@ -300,6 +307,7 @@ class _Solver:
             sources=gathered.apt_sources,
             addresses=self._witness.url,
             keyrings=[Path(name) for name in settings.keyrings or [default]],
+            keys=keys,
             debian_arch=DEBIAN_ARCHITECTURES[gathered.arch],
             check_valid_until=settings.check_valid_until,
             # Solved again, nothing may depend on today's date: signatures were checked when the lock was made, and
