@@ -124,7 +124,10 @@ def vendor_world(
                     file.write_text("#!/bin/sh\nexit 0\n")
                     places[upstream] = f"{address}/{upstream}"
             factory.mkdir(parents=True, exist_ok=True)
-            tables = "".join(f'[upstreams."{name}"]\naddress = "{place}"\n' for name, place in sorted(places.items()))
+            tables = "".join(
+                f'[upstreams."{name}"]\naddress = "{place}"\nstand_in = true\n'
+                for name, place in sorted(places.items())
+            )
             (factory / "factory.toml").write_text(tables + "[fetch]\nretries = 1\n")
             yield world
 

@@ -24,10 +24,12 @@ class UpstreamTable(_Table, frozen=True):
     Attributes:
         address: where it is; a mirror or a Nexus proxy may stand here.
         hosts: further hosts it may redirect to.
+        stand_in: it imitates one that is out of reach; whatever is locked from it says so.
     """
 
     address: str
     hosts: list[str] = []
+    stand_in: bool = False
 
 
 class FetchTable(_Table, frozen=True):
@@ -144,6 +146,11 @@ class Factory(msgspec.Struct, frozen=True):
     def windows(self) -> Path:
         """Records of firewall windows, one file each."""
         return self.root / "windows"
+
+    @property
+    def rehearsal(self) -> Path:
+        """What ``validate --rehearse`` built: the engine's storage, a journal, wheels, logs. All can be made again."""
+        return self.root / "rehearsal"
 
 
 class ArtifactsTable(NexusTable, frozen=True):

@@ -72,6 +72,12 @@ async def resolve_keys(
     return DownloadsResult(tuple(demands), tuple(artifacts.values()), upstreams)
 
 
+def asked_keys(demands: Iterable[Demand], known: Mapping[str, str]) -> dict[str, str]:
+    """Name → address of the upstreams that keys will be asked of."""
+    asked = (location for demand in demands if demand.kind == "key" for _, location in key_locations(demand.spec))
+    return {name: known.get(name, address) for name, address, _ in (split_address(one, "") for one in asked)}
+
+
 def key_locations(spec: str) -> list[tuple[str, str]]:
     """(id, or nothing where none is named; address) of every file that answers a ``key`` demand.
 
