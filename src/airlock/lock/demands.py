@@ -27,7 +27,7 @@ from airlock.lock.model import Demand, Kind
 
 LEFT_OUT = "left out by the definition"
 INSTEAD = "left out by the definition: the distribution's own packages instead"
-NAMED: tuple[Kind, ...] = ("galaxy",)
+NAMED: tuple[Kind, ...] = ("galaxy", "gem", "grafana-plugin")
 """Kinds that are called alike in a reading and in a lock, and whose words are the command's."""
 _ARCHIVES = {"plugin": "plugins-archive", "addition": "additions-archive"}
 
