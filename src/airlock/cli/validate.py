@@ -22,6 +22,15 @@ from airlock.cli.common import (
 )
 from airlock.cli.explained import candidates_lines, explanation_lines, why_lines
 from airlock.cli.proof_lines import gap_lines, verdict_lines
+from airlock.cli.rehearse import (
+    CleanOption,
+    ForOption,
+    ImagesArgument,
+    RehearseOption,
+    RehearseOptions,
+    ReportOption,
+    rehearsed,
+)
 from airlock.cli.words import counted, left_out_lines
 from airlock.core.errors import IncompleteError, UsageError
 from airlock.core.files import write_file
@@ -61,9 +70,19 @@ def validate(
     explain: ExplainOption = "",
     why: WhyOption = "",
     html: HtmlOption = None,
+    images: ImagesArgument = [],  # noqa: B006 - typer's default; never changed
+    rehearse: RehearseOption = False,
+    duration: ForOption = "",
+    report: ReportOption = None,
+    clean: CleanOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Prove that every demand of every image is classified, resolved and present."""
+    """Prove that every demand of every image is classified, resolved and present; with --rehearse, build them."""
+    if rehearse:
+        rehearsed(definition, load_factory(factory), RehearseOptions(images, duration, report, clean), as_json)
+        return
+    if images or duration or report or clean:
+        raise UsageError("IMAGE…, --for, --report and --clean go with --rehearse")
     loaded = load_definition(definition)
     if explain or why:
         if (explain and why) or html is not None:

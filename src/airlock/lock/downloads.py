@@ -67,6 +67,12 @@ async def resolve_downloads(
     return DownloadsResult(tuple(demands), tuple(artifacts.values()), upstreams)
 
 
+def asked_downloads(demands: Iterable[Demand], known: Mapping[str, str]) -> dict[str, str]:
+    """Name → address of the upstreams that files will be asked of."""
+    places = [split_address(demand.spec, "") for demand in demands if demand.kind == "file"]
+    return {name: known.get(name, address) for name, address, _ in places}
+
+
 def file_artifact(upstream: str, path: str, sha256: str, size: int) -> Artifact:
     """The artifact of one file below an upstream."""
     file = safe_component(PurePosixPath(path.partition("?")[0]).name)
