@@ -101,9 +101,10 @@ def _row(record: WindowRecord, limits: Mapping[str, int]) -> str:
     numbers = ", ".join(str(limits[text]) for text in record.cannot_prove)
     told = [f"<small>{_count(len(record.proof), 'proof')}{f'; limits {numbers}' if numbers else ''}</small>"]
     until = "still open" if record.state == "open" else _duration(_seconds(record))
+    opened = escape(record.opened.replace("T", " ").rstrip("Z"))
     who = f"asked by {escape(record.requester)}, run by {escape(record.user)} on {escape(record.machine)}"
     return (
-        f"<tr><td>{escape(record.opened.replace('T', ' ').rstrip('Z'))}<br><small>{until}</small><br><code>{escape(record.id)}</code></td>"
+        f"<tr><td>{opened}<br><small>{until}</small><br><code>{escape(record.id)}</code></td>"
         f"<td><b>{escape(record.verb)}</b>: {escape(record.reason)}<br><small>{who}</small><br>{what}</td>"
         f"<td>{reachable}</td><td>{contacted}</td>"
         f"<td>{refused}</td><td>{'<br>'.join([escape(record.closed_by), *notes, *told])}</td></tr>"
