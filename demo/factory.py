@@ -20,7 +20,8 @@ from boxes.zuul_config import Place, configure, shared_files
 
 from airlock.core.errors import DifferenceError, UpstreamError
 from airlock.core.files import write_file
-from demo import places
+from airlock.evidence.ledger import utc_now
+from demo import places, window
 from demo.release import write_definition
 from demo.steps import ROOT, StepError, Steps
 
@@ -42,6 +43,7 @@ class Factory:
             places.FACTORY_BOXES / "gerrit", port=places.FACTORY_GERRIT, ssh_port=places.FACTORY_GERRIT_SSH
         )
         self._stack = ExitStack()
+        self._since = utc_now()
 
     def __enter__(self) -> Factory:
         self.steps.say(f"Environment A: the connected factory ({places.FACTORY})")
@@ -91,6 +93,7 @@ class Factory:
                 self.steps.run(AIRLOCK, "lock", "--factory", places.FACTORY, places.DEFINITION)
         with self.steps.step("refresh: fetch exactly that, and put it into Nexus"):
             self.steps.run(AIRLOCK, "refresh", "--factory", places.FACTORY, places.DEFINITION)
+            self.steps.note(window.told(places.FACTORY, self._since))
         with self.steps.step("validate: prove that nothing is missing"):
             self.steps.run(AIRLOCK, "validate", "--factory", places.FACTORY, places.DEFINITION)
 
@@ -136,6 +139,8 @@ class Factory:
 
     def _write_settings(self) -> None:
         importer = self.nexus.make_repository(places.FACTORY_REPOSITORY).importer
+        chosen = window.here()
+        self.steps.note(f"the window: {chosen.words}; the servers on this machine's loopback are no upstreams of it")
         text = f"""# Written by `make demo STORES=real`.
 [upstreams.kolla]
 address = "{self.gerrit.address}/{places.KOLLA}"
@@ -151,7 +156,8 @@ nexus = "{self.nexus.address}"
 repository = "{places.FACTORY_REPOSITORY}"
 user = "{importer.user}"
 password_file = "{importer.password_file}"
-"""
+
+{window.table(chosen)}"""
         write_file(places.FACTORY / "factory.toml", text.encode())
 
     def _solved_again(self) -> bool:

@@ -73,6 +73,28 @@ def test_coreutils_alone_find_the_bundle_whole(bundle: Path) -> None:
     assert there - named == {"SHA256SUMS"}
 
 
+def test_lock_and_refresh_went_through_a_firewall_window_whose_records_ride_in_the_bundle(
+    demo: Path, bundle: Path
+) -> None:
+    places = sorted((bundle / "evidence/windows").glob("*.json"))
+    records = [json.loads(path.read_text()) for path in places]
+    assert {record["verb"] for record in records} == {"lock", "refresh"}
+    named = (bundle / "SHA256SUMS").read_text()
+    for path, record in zip(places, records, strict=True):
+        assert record["backend"] in ("nftables", "squid")
+        assert record["state"] == "closed"
+        assert record["hosts"]
+        assert not record["refused_names"], "the demo's settings name too little"
+        assert {proof["when"] for proof in record["proof"]} == {"open", "closed"}
+        assert all(proof["held"] for proof in record["proof"])
+        assert path.relative_to(bundle).as_posix() in named
+    assert any(contact["received"] for record in records for contact in record["contacts"])
+    command = [AIRLOCK, "audit", "--site", demo / "site", "--windows", bundle.name, "--json"]
+    audit = subprocess.run(command, capture_output=True, check=False)
+    assert audit.returncode == 0, audit.stderr
+    assert records[0]["id"].encode() in audit.stdout
+
+
 @pytest.mark.parametrize("environment", ["factory", "site"])
 def test_the_ledgers_hold(demo: Path, environment: str) -> None:
     place = demo / environment

@@ -29,6 +29,7 @@ from airlock.core.digest import sha256_bytes
 from airlock.core.errors import DefinitionError, IntegrityError, StateError
 from airlock.definition.model import LoadedDefinition
 from airlock.lock.model import Artifact, Lock
+from airlock.lock.stand_ins import proven
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -114,7 +115,7 @@ def plan_bundle(
     small: dict[str, bytes] = {
         names.CONTENT: content_bytes(content),
         names.LOCK: lock.to_bytes(),
-        names.README: (files("airlock.bundle") / "README.txt").read_bytes(),
+        names.README: _readme(lock),
         names.INSTALLER: (files("airlock.bundle") / "installer.py").read_bytes(),
     }
     for folder, things in ((names.DEFINITION, definition.files), (names.INDEXES, indexes)):
@@ -136,6 +137,11 @@ def plan_bundle(
         files=entries,
         windows=windows.summaries,
     )
+
+
+def _readme(lock: Lock) -> bytes:
+    text = (files("airlock.bundle") / "README.txt").read_bytes()
+    return text + f"\nFrom this bundle: {proven(lock)}.\n".encode()
 
 
 def _content(lock: Lock) -> tuple[tuple[FileEntry, ...], dict[str, list[str]]]:

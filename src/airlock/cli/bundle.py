@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from airlock.bundle.make import make_bundle
@@ -23,6 +24,7 @@ from airlock.cli.validate import require
 from airlock.core.settings import load_factory
 from airlock.definition.load import load_definition
 from airlock.lock.files import load_lock
+from airlock.lock.stand_ins import proven
 from airlock.lock.validate import validate
 
 MediaOption = Annotated[
@@ -39,16 +41,18 @@ def bundle(
 ) -> None:
     """Prove a lock complete and write its bundle to the media; after an interruption, run it again."""
     place, loaded, told = load_factory(factory), load_definition(definition), reporter(as_json)
-    require(asyncio.run(validate(load_lock(loaded.lock_path), loaded, place, told)))
+    lock = load_lock(loaded.lock_path)
+    require(asyncio.run(validate(lock, loaded, place, told)))
     info = make_bundle(place, loaded, media.absolute(), told)
     state = "is complete already; nothing was written" if info.already else f"written ({info.written / 1e6:,.1f} MB)"
     answer(
         as_json,
-        info,
+        msgspec.to_builtins(info) | {"proven": proven(lock)},
         [
             f"bundle    {info.id}: {state}",
             f"folder    {info.path}",
             f"holds     {info.files} files, {info.size / 1e6:,.1f} MB",
+            f"proof     {proven(lock)}",
             f"content   {info.content_digest}",
             f"manifest  {info.manifest}",
             "          ↑ for the transfer paper: the site gives it to `airlock import --expect`",

@@ -31,6 +31,7 @@ from airlock.lock.files import load_lock, save_lock
 from airlock.lock.model import Lock
 from airlock.lock.passage import Passage
 from airlock.lock.resolve import Resolution, check_lock, resolve_lock
+from airlock.lock.stand_ins import proven
 
 CheckOption = Annotated[
     bool, typer.Option("--check", help="Solve the existing lock again, offline; the bytes must be the same.")
@@ -96,6 +97,7 @@ def _summary(lock: Lock, file: str) -> dict[str, object]:
         "demands": header.demands,
         "artifacts": header.artifacts,
         "size": header.size,
+        "proven": proven(lock),
     }
 
 
@@ -135,6 +137,7 @@ def _lines(lock: Lock, path: Path) -> list[str]:
         f"{counted(header.images, 'image')}, {counted(header.demands, 'demand')}, "
         f"{counted(header.artifacts, 'artifact')}, {header.size / 1e6:,.1f} MB",
         *(f"  {kind:<7} {count:>5}  {size / 1e6:>8,.1f} MB" for kind, (count, size) in sorted(kinds.items())),
+        str(proven(lock)),
         f"lock    {lock.digest}",
         f"file    {path}",
     ]

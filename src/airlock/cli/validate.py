@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from airlock.cli.common import (
     DEFAULT_DEFINITION,
@@ -15,6 +18,7 @@ from airlock.cli.common import (
     reporter,
     verb,
 )
+from airlock.cli.explained import candidates_lines, explanation_lines, why_lines
 from airlock.cli.rehearse import (
     CleanOption,
     ForOption,
@@ -26,12 +30,27 @@ from airlock.cli.rehearse import (
 )
 from airlock.cli.words import counted, left_out_lines
 from airlock.core.errors import IncompleteError, UsageError
-from airlock.core.settings import load_factory
+from airlock.core.progress import Reporter
+from airlock.core.settings import Factory, load_factory
 from airlock.definition.load import load_definition
+from airlock.lock import explain as questions
 from airlock.lock.files import load_lock
-from airlock.lock.validate import Proof
-from airlock.lock.validate import validate as prove
+from airlock.lock.model import Lock
+from airlock.lock.stand_ins import proven
 
+if TYPE_CHECKING:
+    from airlock.definition.model import LoadedDefinition
+    from airlock.lock.validate import Proof
+
+ExplainOption = Annotated[
+    str, typer.Option("--explain", metavar="IMAGE", help="Only say what the lock has of this image; proves nothing.")
+]
+WhyOption = Annotated[
+    str,
+    typer.Option(
+        "--why", metavar="ARTIFACT", help="Only say who asks for it: an id, file name, name, or sha256's beginning."
+    ),
+]
 SHOWN = 50
 
 
@@ -39,6 +58,8 @@ SHOWN = 50
 def validate(
     definition: DefinitionArgument = DEFAULT_DEFINITION,
     factory: FactoryOption = DEFAULT_FACTORY,
+    explain: ExplainOption = "",
+    why: WhyOption = "",
     images: ImagesArgument = [],  # noqa: B006 - typer's default; never changed
     rehearse: RehearseOption = False,
     duration: ForOption = "",
@@ -53,11 +74,41 @@ def validate(
     if images or duration or report or clean:
         raise UsageError("IMAGE…, --for, --report and --clean go with --rehearse")
     loaded = load_definition(definition)
+    if explain or why:
+        if explain and why:
+            raise UsageError("--explain is about an image and --why about an artifact; one at a time")
+        ask(load_lock(loaded.lock_path), explain, why, as_json)
+        return
     proof = asyncio.run(prove(load_lock(loaded.lock_path), loaded, load_factory(factory), reporter(as_json)))
     answer(as_json, proof, describe(proof))
     if as_json and not proof.holds:  # the answer already is one JSON document
         sys.exit(IncompleteError.exit_code)
     require(proof)
+
+
+async def prove(lock: Lock, loaded: LoadedDefinition, factory: Factory, told: Reporter) -> Proof:
+    """The proof. What it takes is imported here: a question to the lock alone need not wait half a second for it."""
+    from airlock.lock.validate import validate as proof
+
+    return await proof(lock, loaded, factory, told)
+
+
+def ask(lock: Lock, image: str, artifact: str, as_json: bool) -> None:
+    """Answer a question from the lock alone; words that fit several artifacts get a list of them.
+
+    Raises:
+        UsageError: the lock has no such thing; with the nearest names.
+    """
+    if image:
+        explained = questions.explain(lock, image, proven(lock).against)
+        answer(as_json, explained, explanation_lines(explained))
+        return
+    found = questions.find_artifacts(lock, artifact)
+    if len(found) > 1:
+        answer(as_json, {"candidates": found}, candidates_lines(artifact, found))
+        return
+    reason = questions.why(lock, found[0])
+    answer(as_json, reason, why_lines(reason))
 
 
 def describe(proof: Proof) -> list[str]:
@@ -68,6 +119,7 @@ def describe(proof: Proof) -> list[str]:
         f"nothing is missing: {counted(proof.images, 'image')}, {counted(proof.demands, 'demand')}, "
         f"{counted(proof.artifacts, 'artifact')}, "
         f"{proof.size / 1e6:,.1f} MB; all classified, resolved and present",
+        str(proof.proven),
         *left_out_lines(proof.left_out),
     ]
 

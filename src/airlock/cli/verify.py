@@ -10,6 +10,7 @@ import typer
 from airlock.bundle.verify import verify_bundle
 from airlock.cli.common import JsonOption, answer, reporter, verb
 from airlock.cli.words import counted
+from airlock.lock.stand_ins import proven
 
 BundleArgument = Annotated[Path, typer.Argument(help="The bundle's folder, which holds MANIFEST.json.")]
 
@@ -28,6 +29,7 @@ def verify(folder: BundleArgument, as_json: JsonOption = False) -> None:
         "content": manifest.content,
         "size": verified.size,
         "images": len(verified.lock.images),
+        "proven": proven(verified.lock),
         "producer": manifest.producer,
         "ledger_head": manifest.ledger_head,
     }
@@ -37,6 +39,7 @@ def verify(folder: BundleArgument, as_json: JsonOption = False) -> None:
         [
             f"bundle    {manifest.id} is whole: {counted(manifest.content.files, 'content file')}, "
             f"{manifest.content.size / 1e6:,.1f} MB, for {counted(len(verified.lock.images), 'image')}",
+            f"proof     {proven(verified.lock)}",
             f"content   {manifest.content_digest}",
             f"manifest  {verified.digest}",
             "          ↑ compare with the transfer paper",

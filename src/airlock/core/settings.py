@@ -24,10 +24,12 @@ class UpstreamTable(_Table, frozen=True):
     Attributes:
         address: where it is; a mirror or a Nexus proxy may stand here.
         hosts: further hosts it may redirect to.
+        stand_in: it imitates one that is out of reach; whatever is locked from it says so.
     """
 
     address: str
     hosts: list[str] = []
+    stand_in: bool = False
 
 
 class FetchTable(_Table, frozen=True):

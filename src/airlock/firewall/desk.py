@@ -24,7 +24,16 @@ from airlock.firewall.nftables import entrance, require_table, tell_counters
 from airlock.firewall.prove import prove, require
 from airlock.firewall.report import page
 from airlock.firewall.selection import Selection, select
-from airlock.firewall.window import close_window, current, make_order, open_window, order_for, recover, table_name
+from airlock.firewall.window import (
+    close_window,
+    current,
+    make_order,
+    no_window,
+    open_window,
+    order_for,
+    recover,
+    table_name,
+)
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,11 +205,8 @@ def _now(factory: Factory, record: WindowRecord | None) -> Order:
     selection = Selection() if settings.backend in ("hook", "none") else select(settings.confine, table_name(factory))
     known = record or next(
         (one for one in reversed(read_windows(factory.windows)) if one.backend == settings.backend),
-        WindowRecord(
-            id="w-none", state="closed", backend=settings.backend, verb="", reason="", requester="", user="",
-            machine="", opened="",
-        ),
-    )  # fmt: skip
+        no_window(settings.backend),
+    )
     return order_for(factory, known, selection)
 
 

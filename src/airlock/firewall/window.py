@@ -93,6 +93,13 @@ def order_for(
     )  # fmt: skip
 
 
+def no_window(backend: str) -> WindowRecord:
+    """A record of nothing: what an order is of where no window was opened yet."""
+    return WindowRecord(
+        id="w-none", state="closed", backend=backend, verb="", reason="", requester="", user="", machine="", opened=""
+    )
+
+
 def table_name(factory: Factory) -> str:
     """The factory's own table, and control group."""
     return f"airlock-{sha256_bytes(str(factory.root).encode())[:8]}"

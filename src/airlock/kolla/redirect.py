@@ -1,7 +1,8 @@
-"""Lead what a Dockerfile fetches by ``curl`` or ``wget`` to the mirror: Kolla has no knob for it.
+"""Lead what a Dockerfile fetches to the mirror where Kolla has no knob for it: ``curl``, ``wget``, small ecosystems.
 
 The address stands in the Dockerfile in full, or in an ``ARG`` that is put together of others. It is replaced there, in
-the sealed rendering alone; the upstream rendering, which is read for demands, keeps it.
+the sealed rendering alone; the upstream rendering, which is read for demands, keeps it. Programs with an index of their
+own are told where it is by an option of theirs. No line is added or taken away.
 """
 
 from __future__ import annotations
@@ -13,6 +14,11 @@ from airlock.core.errors import UnclassifiedError
 
 _ARGUMENT = re.compile(r"(?P<head>ARG[ \t]+(?P<name>[A-Za-z_]\w*)=)(?P<value>[^\s'\"\\]+)[ \t]*", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$(?:\{(?P<braced>[A-Za-z_]\w*)\}|(?P<bare>[A-Za-z_]\w*))")
+_GAP = r"(?:[ \t]|\\\n)+"  # between two words of a command; a line may go on behind a backslash
+# Kind of demand → the command's head, and what is put behind it.
+_CLIENTS = {
+    "galaxy": (rf"ansible-galaxy{_GAP}collection{_GAP}install", "--server {address}/api/"),
+}
 _END = r"(?=[\s'\"})]|\Z)"  # of an address in a shell command: what it begins is another one
 
 
@@ -50,3 +56,35 @@ def redirect(dockerfile: str, addresses: Mapping[str, str], image: str) -> str:
 
 def _expanded(value: str, known: Mapping[str, str]) -> str:
     return _VARIABLE.sub(lambda match: known.get(match["braced"] or match["bare"], match[0]), value)
+
+
+def lead_clients(dockerfile: str, indexes: Mapping[str, tuple[str, int]], image: str) -> str:
+    """The Dockerfile with every program told where its index is.
+
+    Args:
+        indexes: kind of demand → address of the index in the room, and how many commands there are at least.
+        image: for the message.
+
+    Raises:
+        UnclassifiedError: fewer commands are found than there are.
+    """
+    for kind, (address, count) in indexes.items():
+        head, option = _CLIENTS[kind]
+        words = option.format(address=address)
+        pattern = re.compile(rf"(?m)^(?P<comment>[ \t]*#.*)$|(?<![\w.-])(?P<head>{head})(?=[\s\\])")
+        found = 0
+
+        def told(match: re.Match[str], words: str = words) -> str:
+            nonlocal found
+            if match["comment"] is not None:
+                return match[0]
+            found += 1
+            return f"{match['head']} {words}"
+
+        dockerfile = pattern.sub(told, dockerfile)
+        if found < count:
+            raise UnclassifiedError(
+                f"image {image}: {kind} is locked, but where the Dockerfile has the command cannot be told",
+                remedy="Write the command's words one behind the other, by a template override.",
+            )
+    return dockerfile

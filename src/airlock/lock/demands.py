@@ -25,6 +25,8 @@ from airlock.lock.model import Demand, Kind
 
 LEFT_OUT = "left out by the definition"
 INSTEAD = "left out by the definition: the distribution's own packages instead"
+NAMED: tuple[Kind, ...] = ("galaxy",)
+"""Kinds that are called alike in a reading and in a lock, and whose words are the command's."""
 _ARCHIVES = {"plugin": "plugins-archive", "addition": "additions-archive"}
 
 
@@ -66,6 +68,9 @@ def image_demands(
             demands.append(_demand(arch, reading, command, "file", detail.url))
         elif isinstance(detail, VendorRepository) and detail.name not in vendor_repositories:
             demands.append(_demand(arch, reading, command, "vendor-repository", detail.name, LEFT_OUT))
+        elif command.demand in NAMED:
+            kind = next(kind for kind in NAMED if kind == command.demand)
+            demands.append(_demand(arch, reading, command, kind, " ".join(command.argv[1:])))
         elif command.kind == "demand":
             gaps.append(f"image {reading.image}, line {command.line}: no resolver claims `{' '.join(command.argv)}`")
     if gaps:

@@ -23,12 +23,13 @@ Kind = Literal[
     "python-build",  # what building one sdist needs in isolation; spec is the sdist's file name
     "source",  # one source or plugin archive that kolla-build adds to the context; spec is its kolla-build.conf section
     "file",  # one file that a RUN fetches by curl or wget; spec is its address
+    "galaxy",  # one `ansible-galaxy collection install`; spec is its words; answered by collections
     "base-image",  # FROM of a root image; answered by the .deb files it is made of, or by an image
     "vendor-repository",  # one that an image enables; answered by nothing when the definition leaves it out
     "git",  # a repository that the definition names; spec is ``<name> @ <ref>``; answered by a bundle of its history
     "tool",  # what the site needs to run Airlock and Kolla; spec is a requirement
 ]
-ArtifactKind = Literal["deb", "wheel", "sdist", "source", "file", "image", "git"]
+ArtifactKind = Literal["deb", "wheel", "sdist", "source", "file", "galaxy", "image", "git"]
 Trust = Literal["signed-index", "declared", "first-seen", "made"]
 
 
@@ -120,7 +121,7 @@ class Demand(msgspec.Struct, frozen=True, tag="demand", tag_field="type"):
         return f"image {self.image} ({self.arch}), line {self.line}"
 
 
-class Artifact(msgspec.Struct, frozen=True, tag="artifact", tag_field="type"):
+class Artifact(msgspec.Struct, frozen=True, omit_defaults=True, tag="artifact", tag_field="type"):
     """One file that answers demands.
 
     Attributes:
@@ -132,6 +133,7 @@ class Artifact(msgspec.Struct, frozen=True, tag="artifact", tag_field="type"):
         path: path below the upstream's address: for debs the Filename of Packages; for Python files
             ``<normalised project name>/<file name>`` (the address is read from the project's simple page).
         suite: for debs ``<suite>/<component>`` of the index that lists it; empty otherwise.
+        stand_in: it comes from an upstream that imitates the real one; not written where it does not.
         trust: why the hash is trusted: ``signed-index``, ``declared`` (by Kolla), ``first-seen``, ``made`` (by the
             factory, from inputs that are locked).
     """
@@ -147,7 +149,8 @@ class Artifact(msgspec.Struct, frozen=True, tag="artifact", tag_field="type"):
     upstream: str
     path: str
     trust: Trust
-    suite: str = ""
+    suite: str = msgspec.field(default_factory=str)  # a factory: so an empty one is written, as it always was
+    stand_in: bool = False
 
     @property
     def key(self) -> str:

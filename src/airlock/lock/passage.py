@@ -7,6 +7,7 @@ import contextlib
 import os
 import secrets
 from collections.abc import Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TypeVar
@@ -22,9 +23,11 @@ from airlock.fetch.named import Named, through
 from airlock.firewall import none
 from airlock.firewall.confine import Outside, enter
 from airlock.firewall.hosts import Wanted, wanted
+from airlock.firewall.model import Entrance
+from airlock.firewall.nftables import entrance, require_table
 from airlock.firewall.opened import Opened
-from airlock.firewall.selection import may_confine
-from airlock.firewall.window import make_order, open_window, share
+from airlock.firewall.selection import may_confine, select
+from airlock.firewall.window import make_order, no_window, open_window, order_for, share, table_name
 
 T = TypeVar("T")
 _LOOK = 0.5  # seconds between looks whether the window is still open
@@ -85,6 +88,7 @@ class Passage:
         if not asked.hosts or asked.places <= self._places:
             if not self._opened and not asked.hosts:
                 self._reporter.say("every upstream is on this machine: no window is opened")
+                self._stay()
             return
         self._close("further upstreams became known")
         self._open(asked)
@@ -149,9 +153,27 @@ class Passage:
         if self._inside:
             os.environ.update(shared.entrance.environment)
             return
+        self._enter(shared.entrance)
+
+    def _stay(self) -> None:
+        """Nothing is to be opened yet. A network namespace is entered all the same: threads that are started before
+        would stay outside when it is opened.
+        """
+        table = self._settings.window
+        if self._inside or table.backend != "nftables":
+            return
+        selection = select(table.confine, table_name(self.factory))
+        if selection.namespace:
+            require_table(order_for(self.factory, no_window(table.backend), selection))
+            self._enter(entrance(selection, resolver=True))
+
+    def _enter(self, way: Entrance) -> None:
         self._outside = Outside()
-        enter(shared.entrance, self.factory.state / "window")
+        enter(way, self.factory.state / "window")
         self._inside = True
+        with contextlib.suppress(RuntimeError):  # no loop is running
+            # Idle threads are outside of the namespace, and whatever they start is: they get no further work.
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
 
     def _close(self, why: str) -> None:
         opened, self._opened, self._places = self._opened, None, frozenset()

@@ -18,6 +18,7 @@ from airlock.lock.gather import Gathered, expectation
 from airlock.lock.indexes import build_indexes, read_indexes
 from airlock.lock.model import Lock
 from airlock.lock.proof import Gap, prove_indexes, prove_lock, prove_presence, wanted_by
+from airlock.lock.stand_ins import Proven, proven
 from airlock.lock.tools import required_tools, tool_artifacts, tools_environment
 from airlock.store.pool import Pool
 
@@ -28,6 +29,7 @@ class Proof(msgspec.Struct, frozen=True):
     Attributes:
         gaps: what is missing or wrong; empty when the proof holds.
         images, demands, artifacts, size: what was proved (size in bytes).
+        proven: how many of the images stand on real inputs, how many on stand-ins.
         left_out: architecture → image that the definition selects and that is left out → why.
     """
 
@@ -36,6 +38,7 @@ class Proof(msgspec.Struct, frozen=True):
     demands: int
     artifacts: int
     size: int
+    proven: Proven
     left_out: dict[str, dict[str, str]] = {}
 
     @property
@@ -92,4 +95,4 @@ def _indexes(
 def _proof(lock: Lock, gaps: list[Gap], left_out: dict[str, dict[str, str]] | None = None) -> Proof:
     size = sum(artifact.size for artifact in lock.artifacts)
     counts = (len(lock.images), len(lock.demands), len(lock.artifacts))
-    return Proof(tuple(sorted(set(gaps))), *counts, size, left_out or {})
+    return Proof(tuple(sorted(set(gaps))), *counts, size, proven(lock), left_out or {})

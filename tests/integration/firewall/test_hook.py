@@ -94,6 +94,23 @@ def test_the_router_closes_by_itself_when_everything_is_killed(lab, factory, rou
     assert here.records()[0]["state"] == "closed"
 
 
+def test_killed_in_the_middle_of_a_proof_nobody_keeps_it_any_more(lab, factory, router):
+    address, _ = router
+    here = factory(window=f'backend = "hook"\ncommand = ["{SAMPLE}", "{address}", "router.token"]')
+    (here.root / "router.token").write_text("token-of-the-router\n")
+    words = [AIRLOCK, "window", "open", "--reason", "a test", "--factory", here.root]
+    with lab.popen(*words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 20
+        while not rules_of(lab, address)["rules"]:  # from here on the canary is tried, in vain for seconds
+            assert time.monotonic() < deadline
+        time.sleep(0.3)
+        process.kill()
+        subprocess.run(["kill", "-9", (here.root / "state/window/keeper.lock").read_text()], check=True)
+        assert here.window("status").returncode == 0
+        assert [record["state"] for record in here.records()] == ["closed"]
+        assert rules_of(lab, address) == {"rules": {}}
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

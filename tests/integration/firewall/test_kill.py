@@ -64,7 +64,8 @@ def killed(here: Factory, seed: int, seconds: float) -> bool:
     else:  # one while it is open, or while it closes
         while not opens(here) and process.poll() is None:
             time.sleep(0.02)
-        time.sleep(chance.uniform(0.0, seconds + 0.5))
+        # The time that it took to open is part of the window: most moments lie in what is left, some about its end.
+        time.sleep(chance.uniform(0.0, 0.4 * seconds) if chance.random() < 0.75 else chance.uniform(0.0, seconds + 0.5))
     was_open = opens(here)
     met = kill(here, process, whom)
     at = time.monotonic()

@@ -18,6 +18,7 @@ from airlock.cli.status import status
 from airlock.cli.validate import validate
 from airlock.cli.verify import verify
 from airlock.lock.proof import Gap
+from airlock.lock.stand_ins import Proven
 from airlock.lock.validate import Proof
 
 app = typer.Typer()
@@ -41,7 +42,7 @@ def proof(monkeypatch: pytest.MonkeyPatch) -> list[Gap]:
     gaps: list[Gap] = []
 
     async def prove(*_: object) -> Proof:
-        return Proof(tuple(gaps), 1, 2, 6, 1000)
+        return Proof(tuple(gaps), 1, 2, 6, 1000, Proven(1, 0, {}))
 
     monkeypatch.setattr(bundle_module, "validate", prove)
     monkeypatch.setattr(validate_module, "prove", prove)
@@ -54,10 +55,14 @@ def test_the_way_from_lock_to_site(sample: Sample, tmp_path: Path) -> None:
     assert written.exit_code == 0, written.output
     digest = written.stdout.split("manifest  ")[1][:64]
     assert "stream-r1: written" in written.stdout
+    told = "1 image proven on real inputs, 0 against stand-ins"
+    assert told in written.stdout
+    assert told in (media / "stream-r1/README.txt").read_text("utf-8")
     again = airlock("bundle", "--factory", sample.factory.root, "--media", media, sample.definition.folder)
     assert "complete already; nothing was written" in again.stdout
     checked = airlock("verify", media / "stream-r1")
     assert checked.exit_code == 0
+    assert told in checked.stdout
     assert f"manifest  {digest}" in checked.stdout
     brought = airlock("import", "--site", site.root, "--expect", digest, media / "stream-r1")
     assert brought.exit_code == 0, brought.output
@@ -77,6 +82,7 @@ def test_every_answer_is_one_json_document(sample: Sample, tmp_path: Path) -> No
     found = [json.loads(result.stdout) for result in (one, two, three, four)]
     assert found[0]["manifest"] == found[1]["manifest"] == found[2]["manifest"] == found[3]["bundles"][0]["manifest"]
     assert found[1]["content"]["files"] == 6
+    assert found[0]["proven"] == found[1]["proven"] == {"real": 1, "stand_ins": 0, "against": {}}
 
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]])

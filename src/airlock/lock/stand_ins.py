@@ -1,0 +1,91 @@
+"""Which images a lock proves on real inputs, and which against stand-ins: upstreams that imitate one out of reach.
+
+An upstream is one because factory.toml says so (``stand_in = true``). Which were is kept in the lock's transcript: a
+lock that is solved again must say the same of itself, whatever the settings say by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from airlock.core.canonical import canonical
+from airlock.core.errors import IntegrityError
+from airlock.core.settings import UpstreamTable
+from airlock.lock.model import Artifact, Lock
+from airlock.lock.survey import Key, ancestry, parents_of
+
+if TYPE_CHECKING:  # who only counts images in a lock need not wait for what asks upstreams
+    from airlock.fetch.witness import Witness
+
+KEPT = "stand-ins"
+"""Name under which the lock step keeps the stand-ins' names in its transcript; nothing where there are none."""
+
+
+class Proven(msgspec.Struct, frozen=True):
+    """What a lock's images stand on.
+
+    Attributes:
+        real: how many images have real inputs alone, their ancestors' included.
+        stand_ins: how many have an input from a stand-in, or an ancestor that has.
+        against: architecture → each of the latter → the stand-ins, by name.
+    """
+
+    real: int
+    stand_ins: int
+    against: dict[str, dict[str, tuple[str, ...]]]
+
+    def __str__(self) -> str:
+        images = "image" if self.real == 1 else "images"
+        return f"{self.real} {images} proven on real inputs, {self.stand_ins} against stand-ins"
+
+
+def stand_in_names(witness: Witness, upstreams: Mapping[str, UpstreamTable]) -> frozenset[str]:
+    """Names of the stand-ins that a solving asks: those of the settings, or, solved again, those that were kept."""
+    names = _kept(witness)
+    if witness.live:
+        names |= {name for name, table in upstreams.items() if table.stand_in}
+    if names:
+        witness.keep(KEPT, canonical(sorted(names)))
+    return names
+
+
+def _kept(witness: Witness) -> frozenset[str]:
+    try:
+        return frozenset(msgspec.json.decode(witness.kept(KEPT), type=list[str]))
+    except IntegrityError:  # there were none, or this is the first solving
+        return frozenset()
+
+
+def marked(artifacts: Iterable[Artifact], names: Collection[str]) -> list[Artifact]:
+    """The artifacts, those from a stand-in marked; what the factory made of a repository is called after it."""
+    return [msgspec.structs.replace(found, stand_in=True) if _source(found) in names else found for found in artifacts]
+
+
+def _source(artifact: Artifact) -> str:
+    return artifact.name if artifact.trust == "made" else artifact.upstream
+
+
+def proven(lock: Lock) -> Proven:
+    """Count the images of a lock by what they stand on."""
+    own, parents = _own(lock), parents_of(lock)
+    against: dict[str, dict[str, tuple[str, ...]]] = {}
+    for key in parents:
+        found = set[str]().union(*(own.get(one, set()) for one in ancestry(parents, key)))
+        if found:
+            against.setdefault(key[0], {})[key[1]] = tuple(sorted(found))
+    count = sum(map(len, against.values()))
+    return Proven(len(parents) - count, count, against)
+
+
+def _own(lock: Lock) -> dict[Key, set[str]]:
+    """(architecture, image) → the stand-ins that its own demands are answered from."""
+    imitated = {found.id: _source(found) for found in lock.artifacts if found.stand_in}
+    found: dict[Key, set[str]] = {}
+    for demand in lock.demands:
+        for ident in demand.artifacts:
+            if ident in imitated:
+                found.setdefault((demand.arch, demand.image), set()).add(imitated[ident])
+    return found
