@@ -54,7 +54,7 @@ class RehearseOptions(msgspec.Struct, frozen=True):
 
 
 def rehearsed(definition: Path, factory: Factory, options: RehearseOptions, as_json: bool) -> None:
-    """Rehearse, write the report, answer; or remove what rehearsals left. What it takes is imported here: see ``prove``.
+    """Rehearse, write the report, answer; or remove what rehearsals left. Imports what it takes: see ``prove``.
 
     Raises:
         AirlockError: see ``rehearse``; IncompleteError, BuildError when images could not be built.
