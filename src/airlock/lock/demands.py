@@ -17,12 +17,14 @@ from airlock.kolla.reading.model import (
     Download,
     GitClone,
     ImageReading,
+    KeyFetch,
     PipInstall,
     Playbook,
     SourceAdd,
     VendorRepository,
 )
 from airlock.kolla.render import RenderedImage
+from airlock.lock.keys import is_key, key_spec
 from airlock.lock.model import Demand, Kind
 
 LEFT_OUT = "left out by the definition"
@@ -67,6 +69,10 @@ def image_demands(
         elif isinstance(detail, SourceAdd):
             for section in sections.get(detail.archive, ()):
                 demands.append(_demand(arch, reading, command, "source", section))
+        elif isinstance(detail, KeyFetch):
+            demands.append(_demand(arch, reading, command, "key", key_spec(detail)))
+        elif isinstance(detail, Download) and is_key(detail):
+            demands.append(_demand(arch, reading, command, "key", detail.url))
         elif isinstance(detail, Download):
             demands.append(_demand(arch, reading, command, "file", detail.url))
         elif isinstance(detail, VendorRepository) and detail.name not in vendor_repositories:

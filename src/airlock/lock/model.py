@@ -23,6 +23,7 @@ Kind = Literal[
     "python-build",  # what building one sdist needs in isolation; spec is the sdist's file name
     "source",  # one source or plugin archive that kolla-build adds to the context; spec is its kolla-build.conf section
     "file",  # one file that a RUN fetches by curl or wget; spec is its address
+    "key",  # keys of vendor repositories that a RUN fetches; spec is an address, or a keyserver and the keys' ids
     "galaxy",  # one `ansible-galaxy collection install`; spec is its words; answered by collections
     "gem",  # one `gem install`; spec is its words; answered by Ruby gems
     "grafana-plugin",  # one `grafana-cli plugins install`; spec is its words; answered by plugins
@@ -33,7 +34,7 @@ Kind = Literal[
     "tool",  # what the site needs to run Airlock and Kolla; spec is a requirement
 ]
 ArtifactKind = Literal[
-    "deb", "wheel", "sdist", "source", "file", "galaxy", "gem", "grafana-plugin", "image", "git", "git-pack"
+    "deb", "wheel", "sdist", "source", "file", "key", "galaxy", "gem", "grafana-plugin", "image", "git", "git-pack"
 ]
 Trust = Literal["signed-index", "declared", "first-seen", "made"]
 
