@@ -80,7 +80,7 @@ test-window: install $(VENV)/.dev $(VENV)/.window-packages
 	@$(VENV)/bin/python -m pytest tests/unit/firewall tests/integration/firewall -m "" -q
 
 $(VENV)/.window-packages: scripts/packages
-	@scripts/packages window && touch $@
+	@scripts/packages window tests && touch $@
 
 ## make test-full         everything at the stated counts, resumable; results dated in docs/results/
 .PHONY: test-full
@@ -96,6 +96,11 @@ lock-all: install
 .PHONY: validate-all
 validate-all: install
 	@scripts/lock-all --validate
+
+## make rehearse          build them, sealed, from these files; goes on where it was (root; IMAGES='^nova ^glance' FOR=40m)
+.PHONY: rehearse
+rehearse: install
+	@IMAGES="$(IMAGES)" FOR="$(FOR)" scripts/rehearse
 
 ## make lint              ruff, mypy, import-linter
 .PHONY: lint

@@ -10,7 +10,7 @@ import asyncio
 import os
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,20 +18,17 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
-from airlock.build.base_image import base_content, base_want, provide_base
 from airlock.build.image_facts import run_check
-from airlock.build.materials import local_files
 from airlock.build.mirror import BundleMirror
-from airlock.build.prepare import Prepared, image_wheels, prepare
+from airlock.build.prepare import Prepared, prepare
 from airlock.build.publish import Publisher
 from airlock.build.record_parts import network_part, served_part
-from airlock.build.wheel_cache import CachedWheel, WheelCache
-from airlock.build.wheels import WheelBuilder
+from airlock.build.wheel_cache import WheelCache
+from airlock.build.workshop import Workshop, blamed, engine_facts, own_tree
 from airlock.bundle.stored import StoredBundle
 from airlock.core.digest import sha256_file
-from airlock.core.errors import AirlockError, BuildError, SpaceError, StateError, ToolError
+from airlock.core.errors import AirlockError, BuildError, SpaceError, StateError
 from airlock.core.files import exclusive
-from airlock.core.process import last_lines
 from airlock.core.progress import Reporter
 from airlock.core.settings import Site
 from airlock.core.space import FULL
@@ -50,7 +47,7 @@ from airlock.evidence.record import (
     UsedWheel,
     write_record,
 )
-from airlock.kolla.run_build import BuildOutcome, Event, Finished, Started, run_build
+from airlock.kolla.render import RenderedTree
 from airlock.room.namespace import require_root
 from airlock.room.report import CANNOT_PROVE
 from airlock.room.sealed import SealedRoom
@@ -222,7 +219,6 @@ class _Build:
         self._reporter = reporter
         self._cache = WheelCache(site.wheels)
         self._mirror = BundleMirror(bundle, self._cache)
-        self._arch = platform.machine()
 
     async def run(self) -> None:
         """Every stage; what is found goes into ``finding``."""
@@ -232,44 +228,37 @@ class _Build:
         with TemporaryDirectory(prefix="airlock-build-") as name:
             work = Path(name)
             with self._finding.stage("prove"):
-                prepared = await prepare(self._bundle, self._arch, self._site.cache, work, self._reporter)
-            if self._arch not in prepared.trees:
-                raise ToolError(
-                    f"bundle {self._bundle.id} is for {', '.join(prepared.trees)}; this machine is {self._arch}",
-                    remedy="Build on a machine of that architecture.",
-                )
+                prepared = await prepare(self._bundle, platform.machine(), self._site.cache, work, self._reporter)
+            tree = own_tree(self._bundle, prepared)
             began = time.monotonic()
             async with SealedRoom.open(
                 self._build_id, self._site.state / "room", mirror=self._mirror, reporter=self._reporter
             ) as room:
                 self._finding.stages["seal"] = round(time.monotonic() - began, 3)
+                workshop = Workshop(
+                    room, self._bundle, prepared, self._mirror, self._cache, build_id=self._build_id,
+                    fresh=self._request.fresh, logs=self._logs, work=work, reporter=self._reporter,
+                )  # fmt: skip
                 try:
-                    await self._in_room(room, prepared, work)
+                    await self._in_room(room, workshop, prepared, tree, work)
                 except BuildError as error:
                     raise blamed(error, room.failures) from None
                 finally:
+                    self._finding.wheels += workshop.used
                     self._look_back(room)
 
-    async def _in_room(self, room: SealedRoom, prepared: Prepared, work: Path) -> None:
-        finding, reporter, times = self._finding, self._reporter, prepared.times
+    async def _in_room(
+        self, room: SealedRoom, workshop: Workshop, prepared: Prepared, tree: RenderedTree, work: Path
+    ) -> None:
+        finding, reporter = self._finding, self._reporter
         await self._empty(room)
-        finding.engine = await _engine_facts(room)
+        finding.engine = await engine_facts(room)
         with finding.stage("canary"):
-            canary = await room.run_canary()
-        reporter.say(
-            f"canary: {len(canary.attempts)} ways out tried, all refused, {canary.packets_counted} packets counted"
-        )
-        tree = prepared.trees[self._arch]
+            await workshop.canary()
         with finding.stage("base image"):
-            room.image = "(base image)"
-            release = prepared.loaded.definition.base.release
-            want = base_want(self._bundle.lock, self._arch, release, prepared.sources_list[self._arch], times[""])
-            cache = self._site.cache / "base"
-            with local_files(self._bundle, work / "base image") as content:
-                files = await asyncio.to_thread(base_content, self._bundle.lock, want, content)
-                base = await provide_base(room, want, files, cache, fresh=self._request.fresh, reporter=reporter)
+            base = await workshop.provide_root(self._site.cache / "base")
         with finding.stage("build"):
-            outcome = await self._kolla(room, prepared, work)
+            outcome = await workshop.build(tree)
         checks: dict[str, list[Check]] = {}
         with finding.stage("check"):
             outcome.check()
@@ -285,7 +274,7 @@ class _Build:
             publisher = Publisher(room, self._site, self._bundle, self._build_id, access, work / "skopeo")
             # Kolla has put archives into the proved folders since, so the lock tells their digests.
             await publisher.run(
-                tree, finding.images, times=times, base=base, checks=checks,
+                tree, finding.images, times=prepared.times, base=base, checks=checks,
                 seconds={image.name: image.seconds for image in outcome.images}, reporter=reporter,
             )  # fmt: skip
 
@@ -293,86 +282,7 @@ class _Build:
         """Images of earlier builds go: a layer taken from one would have other inputs under the same words."""
         await room.engine.podman("rmi", "--all", "--force", check=True)
 
-    async def _kolla(self, room: SealedRoom, prepared: Prepared, work: Path) -> BuildOutcome:
-        tree, times = prepared.trees[self._arch], prepared.times
-        builder = WheelBuilder(
-            room.engine, self._cache, build_id=self._build_id, fresh=self._request.fresh, logs=self._logs,
-            work=work / "wheels", reporter=self._reporter,
-        )  # fmt: skip
-
-        async def ready(image: str) -> int:
-            room.image = image
-            offered: list[CachedWheel] = []
-            before, wants = image_wheels(self._bundle.lock, tree, image)
-            self._mirror.offer([])
-            for line in sorted(before):
-                of_line = [want for want in wants if want.line == line]
-                if of_line:
-                    folder = tree.by_name[image].folder
-                    offered += await builder.build(folder, before[line], of_line, times[image])
-                    self._mirror.offer(offered)
-            self._used(image, offered)
-            return times[image]
-
-        def follow(event: Event) -> None:
-            if isinstance(event, Started):
-                self._reporter.say(f"{event.image}: building")
-            elif isinstance(event, Finished):
-                self._reporter.say(f"{event.image}: {event.status} in {event.seconds:.0f} s")
-
-        return await run_build(
-            prepared.environment,
-            tree,
-            socket=room.engine.url,
-            logs=self._logs,
-            threads=1,
-            prepare=ready,
-            follow=follow,
-            enter=room.command,
-        )
-
-    def _used(self, image: str, wheels: Sequence[CachedWheel]) -> None:
-        self._finding.wheels += [
-            UsedWheel(
-                file=wheel.file, sha256=wheel.sha256, key=wheel.key, sdist=wheel.sdist, build=wheel.build, image=image
-            )
-            for wheel in wheels
-        ]
-
     def _look_back(self, room: SealedRoom) -> None:
         report = room.report()
         self._finding.network = network_part(report)
         self._finding.served = served_part(report, self._mirror.origins, self._mirror.sizes)
-
-
-def blamed(error: BuildError, failures: Sequence[AirlockError]) -> AirlockError:
-    """A build's failure, laid to the store where the gateway could not have files from it.
-
-    Args:
-        failures: the gateway's.
-    """
-    if not failures:
-        return error
-    first = failures[0]
-    return type(first)(f"{first.message}; so {error.message}", remedy=f"{first.remedy} {error.remedy}".strip())
-
-
-async def _engine_facts(room: SealedRoom) -> dict[str, str]:
-    """Versions of the engine, its runtime and its storage driver, and of the machine."""
-    result = await room.engine.podman(
-        "info", "--format", "{{.Version.Version}} {{.Store.GraphDriverName}} {{.Host.OCIRuntime.Name}}", check=True
-    )
-    version, driver, runtime = result.stdout.decode().split()
-    runc = await room.engine.tool("runc", "--version")
-    if runc.returncode != 0:
-        raise ToolError(
-            f"runc does not work: {last_lines(runc, 2)}", remedy="apt-get install --no-install-recommends runc"
-        )
-    return {
-        "podman": version,
-        "storage_driver": driver,
-        "runtime": runtime,
-        "runc": runc.stdout.decode().split("\n")[0].removeprefix("runc version ").strip(),
-        "architecture": platform.machine(),
-        "kernel": platform.release(),
-    }

@@ -39,11 +39,13 @@ def file_time(artifact: Artifact, path: Path) -> int:
         if artifact.kind == "deb":
             return _deb_time(path)
         if artifact.kind == "image":
-            return _image_time(path)
+            return _image_time(artifact, path)
         if artifact.kind == "wheel" or zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 return max((calendar.timegm(member.date_time) for member in archive.infolist()), default=0)
-        if artifact.kind == "sdist" or (artifact.kind in ("source", "file") and tarfile.is_tarfile(path)):
+        if artifact.kind in ("sdist", "galaxy", "gem") or (
+            artifact.kind in ("source", "file") and tarfile.is_tarfile(path)
+        ):
             with tarfile.open(path, "r:*") as archive:
                 return max((int(member.mtime) for member in archive), default=0)
     except (OSError, ValueError, msgspec.MsgspecError, tarfile.TarError, zipfile.BadZipFile) as error:
@@ -59,8 +61,8 @@ def _deb_time(path: Path) -> int:
     return int(head[len(_AR_MAGIC) + 16 : len(_AR_MAGIC) + 28])
 
 
-def _image_time(path: Path) -> int:
-    if path.suffix != ".json":
+def _image_time(artifact: Artifact, path: Path) -> int:
+    if not artifact.file.endswith(".json"):
         return 0
     created = msgspec.json.decode(path.read_bytes(), type=_Created).created
     # Seconds are enough; a time without zone would be the machine's.

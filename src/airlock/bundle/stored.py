@@ -20,7 +20,7 @@ from airlock.core.parallel import in_threads
 from airlock.core.progress import Reporter
 from airlock.core.toml import nearest
 from airlock.lock.model import Lock, read_lock
-from airlock.store.artifacts import ArtifactStore, StoredFile, store_path
+from airlock.store.artifacts import ArtifactSource, ArtifactStore, StoredFile, store_path
 
 FORMAT = 1
 BUNDLES = "bundles"
@@ -53,14 +53,14 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredBundle:
-    """One imported bundle. Made by ``open_bundle``.
+    """One imported bundle. Made by ``open_bundle``, or by ``pool_bundle`` from a factory's own files.
 
     Attributes:
         store: where it lies.
         manifest_digest: sha256 of MANIFEST.json.
     """
 
-    def __init__(self, store: ArtifactStore, commit: Commit, manifest: Manifest) -> None:
+    def __init__(self, store: ArtifactSource, commit: Commit, manifest: Manifest) -> None:
         self.store = store
         self.commit = commit
         self.manifest = manifest

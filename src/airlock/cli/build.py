@@ -59,6 +59,7 @@ def build(
         stored = open_bundle(store, bundle)
         folder, record = asyncio.run(ended_by_term(run(stored, place, request, reporter(as_json))))
     network = record.network
+    width = max((len(image.name) for image in record.images), default=0)
     answer(
         as_json,
         {
@@ -67,7 +68,7 @@ def build(
             "images": {image.name: image.digest for image in record.images},
         },
         [
-            *(f"{image.name:<24} {image.digest}  {image.reference}" for image in record.images),
+            *(f"{image.name:<{width}} {image.digest}  {image.reference}" for image in record.images),
             f"{len(record.served)} files served; packets for elsewhere: {network.refused_packets} of the build's own"
             f", {network.canary_packets} of the canary's, all refused",
             f"record {folder}/record.json",

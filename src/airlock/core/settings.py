@@ -147,6 +147,11 @@ class Factory(msgspec.Struct, frozen=True):
         """Records of firewall windows, one file each."""
         return self.root / "windows"
 
+    @property
+    def rehearsal(self) -> Path:
+        """What ``validate --rehearse`` built: the engine's storage, a journal, wheels, logs. All can be made again."""
+        return self.root / "rehearsal"
+
 
 class ArtifactsTable(NexusTable, frozen=True):
     """The Artifacts store: exactly one of a directory, relative to site.toml, and a Nexus."""

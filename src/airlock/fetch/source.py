@@ -45,7 +45,7 @@ class Source(Protocol):
     """Answers questions. All of them are ``Flight``s, so that large ones can be passed on while they arrive."""
 
     def ask(self, upstream: str, path: str, accept: str = "") -> Flight:
-        """A page (``<name>/``) or any other file below the upstream's address."""
+        """A page (``<name>/``, where nothing else is to be accepted) or any other file below the upstream's address."""
 
     def ask_file(self, upstream: str, name: str, file: str, sha256: str = "") -> Flight:
         """A project's file, or its ``.metadata``."""
@@ -94,7 +94,9 @@ class Live:
             return lost(upstream, path, _unknown(upstream, path))
         url = below(self.addresses[upstream], path)
         return self._launch(
-            upstream, path, lambda flight: self._recorder.fly(flight, url, page=is_page(path), accept=accept)
+            upstream,
+            path,
+            lambda flight: self._recorder.fly(flight, url, page=is_page(path) and not accept, accept=accept),
         )
 
     def ask_file(self, upstream: str, name: str, file: str, sha256: str = "") -> Flight:

@@ -15,7 +15,7 @@ import aiohttp
 from aiohttp import web
 
 from airlock.core.background import Background, background
-from airlock.core.errors import AirlockError, GoneError, IntegrityError
+from airlock.core.errors import AirlockError, FormatError, GoneError, IntegrityError
 from airlock.core.settings import FetchTable
 from airlock.fetch.http import session
 from airlock.fetch.relay import make_app
@@ -101,19 +101,23 @@ class Witness:
         if isinstance(self._source, Live):
             self._source.addresses[name] = address
 
-    async def get(self, upstream: str, path: str, *, accept: str = "") -> bytes:
+    async def get(self, upstream: str, path: str, *, accept: str = "", limit: int = 0) -> bytes:
         """One (small) answer, recorded like those of clients.
 
         Args:
             path: below the upstream's address, unquoted.
+            limit: bytes that it may have; 0 for any.
 
         Raises:
+            FormatError: it is larger than that.
             GoneError: there is none (404), or in replay: it was not asked then.
             UpstreamError: the upstream fails after all retries.
         """
         entry = await self._loop.call(_result(self._source, upstream, path, accept))
         if entry.status != 200:
             raise GoneError(f"upstream {upstream} has no {path}")
+        if limit and entry.size > limit:
+            raise FormatError(f"upstream {upstream}: {path} is larger than {limit >> 20} MiB")
         return self.pool.read(entry.sha256)
 
     async def project(self, upstream: str, name: str) -> list[ProjectFile]:

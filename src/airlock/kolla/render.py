@@ -13,7 +13,7 @@ from airlock.kolla.apt_sources import MIRROR, parse_sources_list
 from airlock.kolla.digests import context_digest, dockerfile_digest
 from airlock.kolla.environment import KollaEnvironment, Rendered, SourceWant, WorkerImage
 from airlock.kolla.overrides import Mode, SealedSource, write_knobs
-from airlock.kolla.redirect import redirect
+from airlock.kolla.redirect import lead_clients, redirect
 from airlock.kolla.selection import select
 
 OPENDEV = "opendev"
@@ -96,6 +96,7 @@ def render(
     work: Path,
     sources: Mapping[str, SealedSource] | None = None,
     files: Mapping[str, Mapping[str, str]] | None = None,
+    indexes: Mapping[str, Mapping[str, tuple[str, int]]] | None = None,
 ) -> RenderedTree:
     """Render the definition's images and their ancestors into ``work`` (what a former rendering left is removed).
 
@@ -104,6 +105,7 @@ def render(
         mode: ``upstream`` (addresses as Kolla has them) or ``sealed`` (everything from the mirror in the room).
         sources: for ``sealed``: section of kolla-build.conf → the locked file.
         files: for ``sealed``: image → address that its Dockerfile fetches → address on the mirror.
+        indexes: for ``sealed``: image → kind of demand → address of its index on the mirror, and how many commands.
 
     Raises:
         DefinitionError: unknown image, base, release, architecture, option or vendor repository (with the nearest
@@ -135,6 +137,10 @@ def render(
         if addresses := (files or {}).get(image.name):
             dockerfile = root / image.path / "Dockerfile"
             dockerfile.write_text(redirect(dockerfile.read_text("utf-8"), addresses, image.name), "utf-8")
+        if led := (indexes or {}).get(image.name):
+            dockerfile = root / image.path / "Dockerfile"
+            text = lead_clients(dockerfile.read_text("utf-8"), led, image.name)
+            dockerfile.write_text(text, "utf-8")
     images = tuple(_image(image, root) for image in selection.images)
     apt = _apt_files(root / "base", knobs.sources_list, loaded.definition.base.distribution)
     upstreams: dict[str, str] = {}

@@ -72,6 +72,35 @@ def select(loaded: LoadedDefinition, images: Iterable[WorkerImage], version: str
     return Selection(tuple(order), left_out)
 
 
+def wanted(words: Iterable[str], parents: Mapping[str, str], where: str) -> list[str]:
+    """Images of a rendered definition that words mean, as in its ``images``, and their ancestors, in depth.
+
+    Args:
+        words: names and regular expressions; none for all images.
+        parents: image → its parent, empty for a root.
+
+    Raises:
+        DefinitionError: an unknown name, or an expression without an image.
+    """
+    chosen: set[str] = set()
+    for word in words:
+        if _NAME.fullmatch(word) and word not in parents:
+            raise DefinitionError(f"{where} has no image {word!r}{nearest(word, list(parents))}")
+        chosen |= {word} if word in parents else _matching(word, parents, where)
+    for name in list(chosen):
+        while name := parents[name]:
+            chosen.add(name)
+    children: dict[str, list[str]] = {}
+    for name in sorted(chosen or parents, reverse=True):
+        children.setdefault(parents[name], []).append(name)
+    order, todo = [], children.get("", [])
+    while todo:
+        name = todo.pop()
+        order.append(name)
+        todo += children.get(name, [])
+    return order
+
+
 def lineage(by_name: Mapping[str, WorkerImage], name: str) -> list[WorkerImage]:
     """An image and its ancestors, the root last."""
     line = [by_name[name]]
@@ -101,7 +130,7 @@ def _asked(loaded: LoadedDefinition, by_name: Mapping[str, WorkerImage], kolla: 
     return named, selected
 
 
-def _matching(expression: str, by_name: Mapping[str, WorkerImage], kolla: str) -> set[str]:
+def _matching(expression: str, by_name: Iterable[str], kolla: str) -> set[str]:
     """As kolla-build searches the names with what stands on its command line."""
     try:
         found = {name for name in by_name if re.search(expression, name)}

@@ -29,6 +29,12 @@ class DownloadsResult(msgspec.Struct, frozen=True):
     artifacts: tuple[Artifact, ...]
     upstreams: dict[str, str]
 
+    @property
+    def by_address(self) -> dict[str, Artifact]:
+        """Address in a Dockerfile → the file that was there."""
+        by_id = {artifact.id: artifact for artifact in self.artifacts}
+        return {demand.spec: by_id[ident] for demand in self.demands for ident in demand.artifacts}
+
 
 async def resolve_downloads(
     asked: Iterable[Demand], witness: Witness, settled: Container[str], shortfall: Shortfall
@@ -59,6 +65,12 @@ async def resolve_downloads(
             artifacts[found.id] = found
             demands.append(msgspec.structs.replace(demand, artifacts=(found.id,)))
     return DownloadsResult(tuple(demands), tuple(artifacts.values()), upstreams)
+
+
+def asked_downloads(demands: Iterable[Demand], known: Mapping[str, str]) -> dict[str, str]:
+    """Name → address of the upstreams that files will be asked of."""
+    places = [split_address(demand.spec, "") for demand in demands if demand.kind == "file"]
+    return {name: known.get(name, address) for name, address, _ in places}
 
 
 def file_artifact(upstream: str, path: str, sha256: str, size: int) -> Artifact:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -17,6 +18,8 @@ from airlock.core.files import write_file
 from airlock.fetch.transcript import read_transcript
 from airlock.kolla.apt_sources import AptSource
 from airlock.lock.apt_index import apt_indexes
+from airlock.lock.demands import NAMED
+from airlock.lock.ecosystems import FACTS, room_indexes
 from airlock.lock.model import Lock
 from airlock.lock.pypi_index import pypi_indexes
 from airlock.store.pool import Pool
@@ -58,11 +61,21 @@ def build_indexes(lock: Lock, pool: Pool) -> dict[str, bytes]:
         if demand.kind == "source"
         for found in (by_id[ident] for ident in demand.artifacts)
     }
+    pages, served = room_indexes(lock, _facts(lock, pool))
+    files |= {name: {"sha256": one.sha256, "size": one.size, "file": one.file} for name, one in served.items()}
     return {
         **apt_indexes(debs, apt.stanzas, apt.sources, apt.releases),
         **pypi_indexes(python),
+        **pages,
         "files.json": canonical(files) + b"\n",
     }
+
+
+def _facts(lock: Lock, pool: Pool) -> dict[str, Any]:
+    """What indexes say of files; nothing where no image has such a demand."""
+    if not any(demand.kind in NAMED for demand in lock.demands):
+        return {}
+    return msgspec.json.decode(_kept(lock, pool, FACTS), type=dict[str, Any])
 
 
 def _kept(lock: Lock, pool: Pool, name: str) -> bytes:

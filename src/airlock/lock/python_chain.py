@@ -12,10 +12,11 @@ from airlock.fetch.witness import Witness
 from airlock.lock.apt_python import fetch_debs, python_debs, python_dists
 from airlock.lock.apt_resolver import AptResult
 from airlock.lock.apt_state import AptState
+from airlock.lock.contents import Contents
 from airlock.lock.gather import Gathered
 from airlock.lock.model import Artifact, Demand
 from airlock.lock.python_images import NewVenv, PipLines
-from airlock.lock.python_model import PipLine, PythonState, SourceTree
+from airlock.lock.python_model import PipLine, PythonState
 from airlock.lock.python_resolver import PythonResolver
 from airlock.lock.shortfall import Shortfall
 from airlock.store.pool import Pool
@@ -32,7 +33,7 @@ class PythonChain:
     Args:
         gathered: the readings.
         plans: image → what apt does there.
-        archives: section of kolla-build.conf → the locked archive.
+        contents: what files that pip is given hold.
         resolver: for this architecture.
     """
 
@@ -40,13 +41,13 @@ class PythonChain:
         self,
         gathered: Gathered,
         plans: Mapping[str, AptResult],
-        archives: Mapping[str, SourceTree],
+        contents: Contents,
         resolver: PythonResolver,
         witness: Witness,
         pool: Pool,
     ) -> None:
         self._gathered, self._plans, self._resolver = gathered, plans, resolver
-        self._lines = PipLines(gathered, archives)
+        self._lines = PipLines(gathered, contents)
         self._witness, self._pool = witness, pool
         self._states: dict[str, PythonState] = {}
         self._debs = {found.id: found for plan in plans.values() for found in plan.artifacts}

@@ -5,16 +5,13 @@ from __future__ import annotations
 import fnmatch
 import re
 import tarfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from airlock.core.errors import UnclassifiedError
 from airlock.kolla.reading.model import (
-    ContextRef,
     Edit,
-    FileRef,
     ImageReading,
     PipInstall,
     RequirementFile,
@@ -22,11 +19,10 @@ from airlock.kolla.reading.model import (
     SourceRef,
     VenvCreate,
 )
-from airlock.lock.demands import archive_sections
+from airlock.lock.contents import Contents
 from airlock.lock.gather import Gathered
 from airlock.lock.python_model import PipLine, SourceTree
 
-MAX_TEXT = 16 << 20
 _DELETE_PIN = re.compile(r"/\^(?P<name>[A-Za-z0-9._-]+)===/d")
 _CHANGE_PIN = re.compile(
     r"s/\^(?P<name>[A-Za-z0-9._-]+)===(?P<old>[A-Za-z0-9.]+)/(?P<new>[A-Za-z0-9._-]+===?[A-Za-z0-9.*]+)/g?"
@@ -48,12 +44,11 @@ class PipLines:
 
     Args:
         gathered: the readings.
-        archives: section of kolla-build.conf → the locked archive.
+        contents: what files that they name hold.
     """
 
-    def __init__(self, gathered: Gathered, archives: Mapping[str, SourceTree]) -> None:
-        self._gathered = gathered
-        self._archives = archives
+    def __init__(self, gathered: Gathered, contents: Contents) -> None:
+        self._gathered, self._contents = gathered, contents
 
     def steps(self, image: str) -> list[PythonStep]:
         """Virtual environments made and pip commands of one image, in order.
@@ -83,10 +78,6 @@ class PipLines:
             venv=pip.venv,
         )
 
-    def _sections(self, ref: SourceRef) -> list[SourceTree]:
-        sources = self._gathered.tree.by_name[ref.image].sources
-        return [self._archives[section] for section in archive_sections(sources).get(ref.archive, ())]
-
     def _trees(self, path: SourcePath, where: str) -> list[SourceTree]:
         """``/keystone[ldap]`` is one archive; ``/plugins/*`` every plugin of this image and its parents, maybe none."""
         found: list[SourceTree] = []
@@ -94,28 +85,16 @@ class PipLines:
             if not isinstance(ref, SourceRef) or ref.edits:
                 raise UnclassifiedError(f"{where}: what {path.path} holds cannot be told")
             if ref.top and ref.inner == "":
-                found += self._sections(ref)
+                found += self._contents.trees(ref)
             elif not ref.top:
                 pattern = ref.inner.rpartition("/")[2]
-                found += [tree for tree in self._sections(ref) if fnmatch.fnmatch(top_folder(tree.path), pattern)]
+                found += [tree for tree in self._contents.trees(ref) if fnmatch.fnmatch(top_folder(tree.path), pattern)]
             else:
-                found += [msgspec.structs.replace(tree, folder=ref.inner) for tree in self._sections(ref)]
+                found += [msgspec.structs.replace(tree, folder=ref.inner) for tree in self._contents.trees(ref)]
         return [msgspec.structs.replace(tree, extras=path.extras) for tree in found]
 
     def _text(self, file: RequirementFile, where: str) -> str:
-        data = self._bytes(file.ref)
-        if data is None:
-            raise UnclassifiedError(f"{where}: what {file.path} holds cannot be told")
-        return apply_edits(data.decode(), file.ref.edits)
-
-    def _bytes(self, ref: FileRef) -> bytes | None:
-        if isinstance(ref, ContextRef):
-            return self._gathered.context(ref.image, ref.name)
-        if isinstance(ref, SourceRef) and ref.top:
-            for tree in self._sections(ref):
-                if (data := read_member(tree.path, ref.inner)) is not None:
-                    return data
-        return None
+        return apply_edits(self._contents.text(file, where), file.ref.edits)
 
 
 def apply_edits(text: str, edits: tuple[Edit, ...]) -> str:
@@ -143,13 +122,3 @@ def top_folder(archive: Path) -> str:
     with tarfile.open(archive, "r:*") as members:
         first = members.next()
         return first.name.split("/")[0] if first else ""
-
-
-def read_member(archive: Path, inner: str) -> bytes | None:
-    """A file below the top folder of a source archive."""
-    with tarfile.open(archive, "r:*") as members:
-        for member in members:
-            if member.isfile() and member.name.partition("/")[2] == inner and member.size <= MAX_TEXT:
-                stream = members.extractfile(member)
-                return stream.read() if stream else None
-    return None

@@ -7,14 +7,18 @@ lock that is solved again must say the same of itself, whatever the settings say
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from airlock.core.canonical import canonical
 from airlock.core.errors import IntegrityError
 from airlock.core.settings import UpstreamTable
-from airlock.fetch.witness import Witness
 from airlock.lock.model import Artifact, Lock
+from airlock.lock.survey import Key, ancestry, parents_of
+
+if TYPE_CHECKING:  # who only counts images in a lock need not wait for what asks upstreams
+    from airlock.fetch.witness import Witness
 
 KEPT = "stand-ins"
 """Name under which the lock step keeps the stand-ins' names in its transcript; nothing where there are none."""
@@ -66,25 +70,20 @@ def _source(artifact: Artifact) -> str:
 
 def proven(lock: Lock) -> Proven:
     """Count the images of a lock by what they stand on."""
-    own = _own(lock)
-    parents = {image.key: (image.arch, image.parent) for image in lock.images}
+    own, parents = _own(lock), parents_of(lock)
     against: dict[str, dict[str, tuple[str, ...]]] = {}
     for key in parents:
-        found, at, seen = set[str](), key, set[tuple[str, str]]()
-        while at in parents and at not in seen:  # a lock that was edited may go in circles
-            seen.add(at)
-            found |= own.get(at, set())
-            at = parents[at]
+        found = set[str]().union(*(own.get(one, set()) for one in ancestry(parents, key)))
         if found:
             against.setdefault(key[0], {})[key[1]] = tuple(sorted(found))
     count = sum(map(len, against.values()))
     return Proven(len(parents) - count, count, against)
 
 
-def _own(lock: Lock) -> dict[tuple[str, str], set[str]]:
+def _own(lock: Lock) -> dict[Key, set[str]]:
     """(architecture, image) → the stand-ins that its own demands are answered from."""
     imitated = {found.id: _source(found) for found in lock.artifacts if found.stand_in}
-    found: dict[tuple[str, str], set[str]] = {}
+    found: dict[Key, set[str]] = {}
     for demand in lock.demands:
         for ident in demand.artifacts:
             if ident in imitated:

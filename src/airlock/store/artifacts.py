@@ -36,11 +36,10 @@ class StoredFile(msgspec.Struct, frozen=True, order=True):
     sha256: str = ""
 
 
-class ArtifactStore(Protocol):
-    """What a site needs of the place where its artifacts lie. Paths are relative POSIX paths.
+class ArtifactSource(Protocol):
+    """What is read of a place where artifacts lie: by builds, and by whoever checks. Paths are relative POSIX paths.
 
-    A ``put`` counts only after ``sync``; only what ``digest`` gave back afterwards is known to be there. A store is a
-    context manager: leaving it gives back what it holds open. It may be used from several threads.
+    It may be used from several threads.
     """
 
     @property
@@ -50,19 +49,6 @@ class ArtifactStore(Protocol):
     @property
     def streams(self) -> int:
         """How many files at a time are best read or written."""
-
-    @property
-    def breaks(self) -> int:
-        """How often the store went away while it was used: what it said it had stored just before may be lost."""
-
-    def ready(self) -> None:
-        """See that it answers and is what the settings say. Raises UsageError, UpstreamError."""
-
-    def put(self, path: str, source: Path, *, sha256: str, size: int) -> None:
-        """Store a file, hashed while it is read. Raises IntegrityError when the source holds other bytes."""
-
-    def put_bytes(self, path: str, data: bytes) -> None:
-        """Store a small file."""
 
     def read_bytes(self, path: str, limit: int) -> bytes:
         """A whole small file of at most ``limit`` bytes. Raises FileNotFoundError, IntegrityError when larger."""
@@ -81,6 +67,27 @@ class ArtifactStore(Protocol):
 
         The sha256 is empty where the store has the file on its books but cannot give back its bytes.
         """
+
+
+class ArtifactStore(ArtifactSource, Protocol):
+    """What a site needs of the place where its artifacts lie.
+
+    A ``put`` counts only after ``sync``; only what ``digest`` gave back afterwards is known to be there. A store is a
+    context manager: leaving it gives back what it holds open.
+    """
+
+    @property
+    def breaks(self) -> int:
+        """How often the store went away while it was used: what it said it had stored just before may be lost."""
+
+    def ready(self) -> None:
+        """See that it answers and is what the settings say. Raises UsageError, UpstreamError."""
+
+    def put(self, path: str, source: Path, *, sha256: str, size: int) -> None:
+        """Store a file, hashed while it is read. Raises IntegrityError when the source holds other bytes."""
+
+    def put_bytes(self, path: str, data: bytes) -> None:
+        """Store a small file."""
 
     def list(self, prefix: str) -> Iterator[StoredFile]:
         """Files below a folder (all for an empty one), in an order of the store's own; nothing when there is none."""

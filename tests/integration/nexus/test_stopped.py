@@ -12,7 +12,7 @@ from tests.integration.nexus.test_building import ask, needs_root, opened
 from tests.integration.nexus.test_importing import bring, whole
 from tests.integration.nexus.test_killed import COPYING, Watching
 
-from airlock.build.build import blamed
+from airlock.build.workshop import blamed
 from airlock.bundle.stored import open_bundle
 from airlock.core.errors import BuildError, UpstreamError
 from airlock.store import nexus_client

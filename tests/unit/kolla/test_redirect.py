@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airlock.core.errors import UnclassifiedError
-from airlock.kolla.redirect import redirect
+from airlock.kolla.redirect import lead_clients, redirect
 
 URL = "https://files.example.org/a/v1.2/tool-amd64.tgz"
 THERE = "http://mirror.airlock.internal/pool/ab/abc/tool-amd64.tgz"
@@ -41,3 +41,36 @@ def test_an_address_that_is_not_found_is_an_error_and_not_passed_over(text):
 def test_a_text_without_the_address_stays_as_it_is(text):
     assert redirect(text, {}, "i") == text
     assert redirect(f"{text}\nRUN curl {URL}", {URL: THERE}, "i") == f"{text}\nRUN curl {THERE}"
+
+
+ROOM = "http://mirror.airlock.internal/galaxy/0f"
+INSTALL = "ansible-galaxy collection install"
+LED = f"{INSTALL} --server {ROOM}/api/"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (f"RUN {INSTALL} a.b", f"RUN {LED} a.b"),
+        (f"RUN if \\\n{INSTALL} -r /r.yml \\\n; then x; fi", f"RUN if \\\n{LED} -r /r.yml \\\n; then x; fi"),
+        (f"RUN bash -c '$VENV/bin/{INSTALL} a.b'", f"RUN bash -c '$VENV/bin/{LED} a.b'"),
+        (f"# {INSTALL} a.b\nRUN {INSTALL} c.d", f"# {INSTALL} a.b\nRUN {LED} c.d"),
+    ],
+)
+def test_a_program_is_told_where_its_index_is(before, after):
+    assert lead_clients(f"FROM a\n{before}", {"galaxy": (ROOM, 1)}, "i") == f"FROM a\n{after}"
+
+
+def test_words_on_two_lines_stay_on_two_lines():
+    text = "RUN ansible-galaxy \\\n  collection install a.b"
+    assert lead_clients(text, {"galaxy": (ROOM, 1)}, "i") == text.replace("install", f"install --server {ROOM}/api/")
+
+
+@pytest.mark.parametrize(
+    "text", ["RUN true", f"# {INSTALL} a.b", f"RUN my-{INSTALL} a.b", "RUN ansible-galaxy 'collection' install a"]
+)
+def test_a_command_that_is_not_found_is_an_error_and_not_passed_over(text):
+    with pytest.raises(UnclassifiedError, match="image i: galaxy is locked, but where"):
+        lead_clients(f"FROM a\n{text}", {"galaxy": (ROOM, 1)}, "i")
+    with pytest.raises(UnclassifiedError, match="image i: galaxy"):
+        lead_clients(f"FROM a\nRUN {INSTALL} a.b\n{text}", {"galaxy": (ROOM, 2)}, "i")

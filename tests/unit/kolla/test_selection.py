@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from airlock.core.errors import DefinitionError
 from airlock.definition.model import Definition, LoadedDefinition
 from airlock.kolla.environment import WorkerImage
-from airlock.kolla.selection import select
+from airlock.kolla.selection import select, wanted
 
 
 def image(name: str, parent: str, **changes: Any) -> WorkerImage:
@@ -108,3 +108,27 @@ def test_of_all_images_each_is_either_built_with_its_parents_or_left_out_with_a_
     assert not built & found.left_out.keys()
     assert all(one.parent in built for one in found.images if one.parent)
     assert all(found.left_out.values())
+
+
+PARENTS = {"base": "", "cron": "base", "nova-base": "base", "nova-api": "nova-base", "nova-ssh": "nova-base"}
+
+
+@pytest.mark.parametrize(
+    ("words", "order"),
+    [
+        ([], ["base", "cron", "nova-base", "nova-api", "nova-ssh"]),
+        (["nova-ssh"], ["base", "nova-base", "nova-ssh"]),
+        (["api$", "cron"], ["base", "cron", "nova-base", "nova-api"]),
+        (["base"], ["base"]),
+    ],
+)
+def test_a_rehearsals_words_mean_images_of_the_definition_and_their_ancestors_in_depth(words, order):
+    assert wanted(words, PARENTS, "release.toml") == order
+
+
+@pytest.mark.parametrize(
+    ("word", "told"), [("nova-aip", "did you mean 'nova-api'"), ("^glance", "matches"), ("(", "no reg")]
+)
+def test_a_rehearsals_word_that_means_nothing_is_refused(word, told):
+    with pytest.raises(DefinitionError, match=told):
+        wanted([word], PARENTS, "release.toml")
