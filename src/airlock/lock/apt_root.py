@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -54,6 +54,7 @@ class AptRoot:
         debian_arch: Debian's name of the architecture.
         check_valid_until: refuse a Release past its Valid-Until.
         trusted: take indexes unsigned and expired: for bytes that were checked otherwise (a lock's own).
+        dated: upstreams whose indexes a lock has kept: they may have expired since.
     """
 
     def __init__(
@@ -66,11 +67,12 @@ class AptRoot:
         debian_arch: str,
         check_valid_until: bool = True,
         trusted: bool = False,
+        dated: Container[str] = (),
     ) -> None:
         self.root = root.absolute()
         self.sources = merge_sources(sources)
         self.debian_arch = debian_arch
-        self._trusted = trusted
+        self._trusted, self._dated = trusted, dated
         self._address = {source.upstream: addresses(source.upstream).rstrip("/") for source in self.sources}
         if '"' in str(self.root) or "\n" in str(self.root):
             raise UsageError(f"{self.root}: apt cannot work in a folder with quotes in its name")
@@ -137,11 +139,16 @@ class AptRoot:
         return "".join([*lines, f'APT::Architectures {{ "{self.debian_arch}"; }};\n'])
 
     def _sources_list(self, sources: Sequence[AptSource]) -> str:
-        option = "[trusted=yes] " if self._trusted else ""
         return "".join(
-            f"deb {option}{self._address[source.upstream]} {source.suite} {' '.join(source.components)}\n"
+            f"deb {self._option(source.upstream)}{self._address[source.upstream]} {source.suite} "
+            f"{' '.join(source.components)}\n"
             for source in merge_sources(sources)
         )
+
+    def _option(self, upstream: str) -> str:
+        if self._trusted:
+            return "[trusted=yes] "
+        return "[check-valid-until=no] " if upstream in self._dated else ""
 
     def enter(
         self,
