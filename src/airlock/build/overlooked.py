@@ -9,7 +9,7 @@ from airlock.room.report import PacketCount, RoomReport
 
 MAX_ASKED = 20
 
-# A bundle's indexes are not signed. apt asks for these first, and goes on with Release, which is named if it is missing.
+# Indexes of a bundle are unsigned: apt asks for these first and goes on with Release, which is told if it is missing.
 _EXPECTED = re.compile(r"/apt/[^/]+/dists/.+/(InRelease|Release\.gpg)")
 
 
