@@ -16,16 +16,18 @@ from airlock.kolla.reading.model import (
     Command,
     Download,
     ImageReading,
+    KeyFetch,
     PipInstall,
     SourceAdd,
     VendorRepository,
 )
 from airlock.kolla.render import RenderedImage
+from airlock.lock.keys import is_key, key_spec
 from airlock.lock.model import Demand, Kind
 
 LEFT_OUT = "left out by the definition"
 INSTEAD = "left out by the definition: the distribution's own packages instead"
-NAMED: tuple[Kind, ...] = ("galaxy",)
+NAMED: tuple[Kind, ...] = ("galaxy", "gem", "grafana-plugin")
 """Kinds that are called alike in a reading and in a lock, and whose words are the command's."""
 _ARCHIVES = {"plugin": "plugins-archive", "addition": "additions-archive"}
 
@@ -64,6 +66,10 @@ def image_demands(
         elif isinstance(detail, SourceAdd):
             for section in sections.get(detail.archive, ()):
                 demands.append(_demand(arch, reading, command, "source", section))
+        elif isinstance(detail, KeyFetch):
+            demands.append(_demand(arch, reading, command, "key", key_spec(detail)))
+        elif isinstance(detail, Download) and is_key(detail):
+            demands.append(_demand(arch, reading, command, "key", detail.url))
         elif isinstance(detail, Download):
             demands.append(_demand(arch, reading, command, "file", detail.url))
         elif isinstance(detail, VendorRepository) and detail.name not in vendor_repositories:

@@ -8,13 +8,15 @@ from typing import Any
 from airlock.kolla.apt_sources import MIRROR
 from airlock.lock.ecosystem import Ecosystem
 from airlock.lock.galaxy import Galaxy
+from airlock.lock.gems import Gems
+from airlock.lock.grafana import GrafanaPlugins
 from airlock.lock.image_index import image_artifacts, index_name
 from airlock.lock.model import Artifact, Demand, Lock
 
 FACTS = "ecosystems"
 """Name, in the witness's transcript, of what the indexes say of files: artifact id → facts."""
 
-ECOSYSTEMS: tuple[Ecosystem, ...] = (Galaxy(),)
+ECOSYSTEMS: tuple[Ecosystem, ...] = (Galaxy(), Gems(), GrafanaPlugins())
 
 
 def room_indexes(lock: Lock, facts: Mapping[str, Any]) -> tuple[dict[str, bytes], dict[str, Artifact]]:
