@@ -6,14 +6,11 @@ import asyncio
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
-from airlock.build.rehearsal_report import markdown, verdict
-from airlock.build.rehearse import Order, Rehearsal, rehearse
-from airlock.build.rehearse import clean as remove
 from airlock.cli.common import answer, reporter
 from airlock.cli.words import counted
 from airlock.core.errors import UsageError
@@ -22,6 +19,9 @@ from airlock.core.settings import Factory
 from airlock.core.signals import ended_by_term
 from airlock.definition.load import load_definition
 from airlock.lock.files import load_lock
+
+if TYPE_CHECKING:
+    from airlock.build.rehearse import Rehearsal
 
 ImagesArgument = Annotated[
     list[str],
@@ -54,13 +54,16 @@ class RehearseOptions(msgspec.Struct, frozen=True):
 
 
 def rehearsed(definition: Path, factory: Factory, options: RehearseOptions, as_json: bool) -> None:
-    """Rehearse, write the report, answer; or remove what rehearsals left.
+    """Rehearse, write the report, answer; or remove what rehearsals left. Imports what it takes: see ``prove``.
 
     Raises:
         AirlockError: see ``rehearse``; IncompleteError, BuildError when images could not be built.
     """
+    from airlock.build.rehearsal_report import markdown, verdict
+    from airlock.build.rehearse import Order, clean, rehearse
+
     if options.clean:
-        size = remove(factory, reporter(as_json))
+        size = clean(factory, reporter(as_json))
         answer(as_json, {"removed": size}, [f"removed {size / 1e9:,.1f} GB"])
         return
     loaded = load_definition(definition)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from airlock.cli.common import (
@@ -19,6 +21,7 @@ from airlock.cli.common import (
     verb,
 )
 from airlock.cli.explained import candidates_lines, explanation_lines, why_lines
+from airlock.cli.proof_lines import gap_lines, verdict_lines
 from airlock.cli.rehearse import (
     CleanOption,
     ForOption,
@@ -30,13 +33,16 @@ from airlock.cli.rehearse import (
 )
 from airlock.cli.words import counted, left_out_lines
 from airlock.core.errors import IncompleteError, UsageError
+from airlock.core.files import write_file
 from airlock.core.progress import Reporter
 from airlock.core.settings import Factory, load_factory
 from airlock.definition.load import load_definition
 from airlock.lock import explain as questions
 from airlock.lock.files import load_lock
 from airlock.lock.model import Lock
+from airlock.lock.report_page import page
 from airlock.lock.stand_ins import proven
+from airlock.lock.verdict import judge
 
 if TYPE_CHECKING:
     from airlock.definition.model import LoadedDefinition
@@ -51,7 +57,10 @@ WhyOption = Annotated[
         "--why", metavar="ARTIFACT", help="Only say who asks for it: an id, file name, name, or sha256's beginning."
     ),
 ]
-SHOWN = 50
+HtmlOption = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Write the proof as one self-contained page as well.")
+]
+FIRST = "Mend the first gap; others often follow from it."
 
 
 @verb
@@ -60,6 +69,7 @@ def validate(
     factory: FactoryOption = DEFAULT_FACTORY,
     explain: ExplainOption = "",
     why: WhyOption = "",
+    html: HtmlOption = None,
     images: ImagesArgument = [],  # noqa: B006 - typer's default; never changed
     rehearse: RehearseOption = False,
     duration: ForOption = "",
@@ -75,15 +85,21 @@ def validate(
         raise UsageError("IMAGE…, --for, --report and --clean go with --rehearse")
     loaded = load_definition(definition)
     if explain or why:
-        if explain and why:
-            raise UsageError("--explain is about an image and --why about an artifact; one at a time")
+        if (explain and why) or html is not None:
+            raise UsageError("--explain is about an image, --why about an artifact, --html about all; one at a time")
         ask(load_lock(loaded.lock_path), explain, why, as_json)
         return
-    proof = asyncio.run(prove(load_lock(loaded.lock_path), loaded, load_factory(factory), reporter(as_json)))
-    answer(as_json, proof, describe(proof))
+    lock = load_lock(loaded.lock_path)
+    proof = asyncio.run(prove(lock, loaded, load_factory(factory), reporter(as_json)))
+    verdict = judge(lock, proof.gaps, proof.proven)
+    if html is not None:
+        write_file(html, page(lock, proof.gaps, verdict, proof.proven, proof.left_out).encode())
+    report = msgspec.to_builtins(proof) | {"report": msgspec.to_builtins(verdict)}
+    answer(as_json, report, [*gap_lines(proof.gaps), *verdict_lines(verdict), *describe(proof)])
     if as_json and not proof.holds:  # the answer already is one JSON document
         sys.exit(IncompleteError.exit_code)
-    require(proof)
+    if not proof.holds:
+        raise IncompleteError(f"{counted(len(proof.gaps), 'gap')}; the bundle would not be complete", remedy=FIRST)
 
 
 async def prove(lock: Lock, loaded: LoadedDefinition, factory: Factory, told: Reporter) -> Proof:
@@ -132,10 +148,7 @@ def require(proof: Proof) -> None:
     """
     if proof.holds:
         return
-    lines = [f"  {gap.where}: {gap.what}\n      → {gap.remedy}" for gap in proof.gaps[:SHOWN]]
-    if len(proof.gaps) > SHOWN:
-        lines.append(f"  … and {len(proof.gaps) - SHOWN} more (--json lists all)")
     raise IncompleteError(
-        f"{counted(len(proof.gaps), 'gap')}; the bundle would not be complete:\n" + "\n".join(lines),
-        remedy="Mend the first gap; others often follow from it.",
+        f"{counted(len(proof.gaps), 'gap')}; the bundle would not be complete:\n" + "\n".join(gap_lines(proof.gaps)),
+        remedy=FIRST,
     )

@@ -18,6 +18,8 @@ _GAP = r"(?:[ \t]|\\\n)+"  # between two words of a command; a line may go on be
 # Kind of demand → the command's head, and what is put behind it.
 _CLIENTS = {
     "galaxy": (rf"ansible-galaxy{_GAP}collection{_GAP}install", "--server {address}/api/"),
+    "grafana-plugin": ("grafana-cli", "--repo {address}"),
+    "gem": (rf"(?:fluent-)?gem{_GAP}install", "--clear-sources --source {address}/"),
 }
 _END = r"(?=[\s'\"})]|\Z)"  # of an address in a shell command: what it begins is another one
 

@@ -18,7 +18,7 @@ from airlock.kolla.render import RenderedTree, render, unsealed_sources
 from airlock.lock.demands import archive_sections, image_demands, vendor_repository_demands
 from airlock.lock.downloads import sealed_files
 from airlock.lock.git_repositories import repository_demands
-from airlock.lock.image_index import sealed_indexes
+from airlock.lock.image_index import sealed_clones, sealed_indexes
 from airlock.lock.keys import sealed_keys
 from airlock.lock.model import Artifact, Demand, Image, Lock
 from airlock.lock.proof import Expected
@@ -166,8 +166,9 @@ def render_sealed(
     """
     own = [demand for demand in demands if demand.arch == arch]
     sources, files, indexes = sealed_sources(own, by_id), sealed_files(own, by_id), sealed_indexes(own, by_id)
-    for image, keys in sealed_keys(own, by_id).items():
-        files.setdefault(image, {}).update(keys)
+    for addresses in (sealed_keys(own, by_id), sealed_clones(own, by_id)):
+        for image, places in addresses.items():
+            files.setdefault(image, {}).update(places)
     return render(environment, loaded, arch, "sealed", work / f"sealed-{arch}", sources, files, indexes)
 
 

@@ -18,7 +18,19 @@ from airlock.lock.model import Artifact, Demand, Image, Lock
 DERIVED = ("python-build", "tool")
 """Kinds of demand that no Dockerfile states: they follow from the answers of others."""
 
-ANSWERED = ("base-image", "file", "galaxy", "git", "key", "python", "source", "tool")
+ANSWERED = (
+    "base-image",
+    "file",
+    "galaxy",
+    "gem",
+    "git",
+    "git-clone",
+    "grafana-plugin",
+    "key",
+    "python",
+    "source",
+    "tool",
+)
 """Kinds that an empty list of artifacts answers only with a note that says why (an apt command may install nothing)."""
 
 THREADS = 2
@@ -31,11 +43,13 @@ class Gap(msgspec.Struct, frozen=True, order=True):
         where: image, architecture and line, or what else it is about.
         what: what is missing or wrong.
         remedy: what to do.
+        artifact: id of the one that is missing or damaged, for whoever asks which images it concerns.
     """
 
     where: str
     what: str
     remedy: str
+    artifact: str = ""
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what} → {self.remedy}"
@@ -171,7 +185,7 @@ def prove_presence(
                     if "content" in wrong
                     else "Run"
                 )
-                gaps.append(Gap(where, f"{artifact.id} is {wrong}", f"{first} `airlock refresh`."))
+                gaps.append(Gap(where, f"{artifact.id} is {wrong}", f"{first} `airlock refresh`.", artifact.id))
     return gaps
 
 

@@ -21,6 +21,7 @@ from airlock.core.process import find_tool, run
 from airlock.core.progress import Reporter
 from airlock.core.settings import Factory
 from airlock.definition.model import DEBIAN_ARCHITECTURES, LoadedDefinition
+from airlock.fetch.frozen import Frozen
 from airlock.fetch.upstreams import KEPT, PYPI, addresses
 from airlock.fetch.witness import Witness
 from airlock.kolla.environment import KollaEnvironment
@@ -96,10 +97,12 @@ async def resolve_lock(
     admit: Admit = _anything,
     *,
     keep_going: bool = False,
+    frozen: Frozen | None = None,
 ) -> Resolution:
     """Resolve a definition against the upstreams of today. The transcript lands in the pool.
 
     Args:
+        frozen: answers of an earlier lock that hold (``lock.update`` decides which).
         admit: first told of the index that Kolla itself comes from, then of all that Kolla's files name.
         keep_going: find out about every image what cannot be locked, where otherwise the first refusal is raised.
 
@@ -118,7 +121,9 @@ async def resolve_lock(
     admit({name: known[name] for name in (PYPI, *wanted_repositories(loaded.definition)) if name in known})
     with TemporaryDirectory(prefix="airlock-lock-") as name:
         work = Path(name)
-        async with Witness.record(pool, known, factory.settings.fetch, socket=work / "witness.sock") as witness:
+        async with Witness.record(
+            pool, known, factory.settings.fetch, socket=work / "witness.sock", frozen=frozen
+        ) as witness:
             solver = _Solver(loaded, factory, witness, pool, work, reporter, admit=admit, keep_going=keep_going)
             parts = await solver.solve()
             transcript = pool.add_bytes(witness.transcript())
@@ -342,6 +347,7 @@ class _Solver:
             # Solved again, nothing may depend on today's date: signatures were checked when the lock was made, and
             # what is read now has the sha256 that the transcript names.
             trusted=self._again,
+            dated=self._witness.frozen.dated if self._witness.frozen else (),
         )
 
 

@@ -131,3 +131,15 @@ def test_a_proof_with_gaps_is_one_json_document_too(sample: Sample, proof: list[
     assert result.exit_code == 9
     (gap,) = json.loads(result.stdout)["gaps"]
     assert gap["where"] == "image keystone (x86_64), line 7"
+
+
+def test_gaps_come_first_on_the_terminal_and_in_the_page(sample: Sample, proof: list[Gap], tmp_path: Path) -> None:
+    proof.append(Gap("image keystone (x86_64), line 7", "is not there", "Fetch it."))
+    written = tmp_path / "proof.html"
+    result = airlock("validate", "--factory", sample.factory.root, sample.definition.path, "--html", written)
+    assert result.exit_code == 9
+    assert result.stdout.splitlines()[0] == "  image keystone (x86_64), line 7: is not there"
+    assert "1 GAP" in result.stdout
+    text = written.read_text("utf-8")
+    assert "1 gap: this must not leave" in text
+    assert text.index("Fetch it.") < text.index("What is carried")

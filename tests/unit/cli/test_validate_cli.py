@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -50,9 +50,7 @@ def test_an_unknown_name_is_an_error_of_usage(definition: Path, words: list[str]
 
 
 def test_a_question_takes_less_than_a_second(definition: Path) -> None:
-    seconds = []
-    for _ in range(3):
-        began = time.monotonic()
-        ask("--explain", "keystone", definition)
-        seconds.append(time.monotonic() - began)
-    assert min(seconds) < 1.0
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ask("--explain", "keystone", definition)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)  # its own time: this machine may have other work
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
