@@ -100,7 +100,7 @@ class AptRoot:
             if not keyring.is_file():
                 raise ToolError(
                     f"the keyring {keyring} does not exist",
-                    remedy="apt-get install debian-archive-keyring, or name keyrings under [apt] in factory.toml.",
+                    remedy=f"apt-get install {keyring.stem}, or name keyrings under [apt] in factory.toml.",
                 )
             suffix = ".asc" if keyring.suffix == ".asc" else ".gpg"
             shutil.copyfile(keyring, self.root / "keys" / f"{number:02}{suffix}")

@@ -109,6 +109,13 @@ async def resolve_lock(
     Raises:
         DefinitionError, UnclassifiedError, ResolutionError, UpstreamError, IntegrityError: see the resolvers.
     """
+    distribution = loaded.definition.base.distribution
+    if distribution not in ("debian", "ubuntu"):
+        raise ResolutionError(
+            f"{loaded.path}: packages of {distribution} cannot be resolved: this version has no solver for rpm",
+            remedy="Take debian or ubuntu as base.distribution. What an image of this base asks for is shown by "
+            "`airlock classify` on its rendered Dockerfile.",
+        )
     pool = Pool(factory.pool)
     known = addresses(factory.settings.upstreams, {})
     admit({name: known[name] for name in (PYPI, *wanted_repositories(loaded.definition)) if name in known})
@@ -327,12 +334,13 @@ class _Solver:
 
     def _apt_resolver(self, gathered: Gathered, keys: Mapping[str, Path]) -> AptResolver:
         settings = self._factory.settings.apt
-        default = f"/usr/share/keyrings/{gathered.distribution}-archive-keyring.gpg"
+        names = {"ubuntu": ["ubuntu-archive", "ubuntu-cloud"]}.get(gathered.distribution, ["debian-archive"])
+        default = [f"/usr/share/keyrings/{name}-keyring.gpg" for name in names]
         return AptResolver(
             root=self._work / f"apt-{gathered.arch}",
             sources=gathered.apt_sources,
             addresses=self._witness.url,
-            keyrings=[Path(name) for name in settings.keyrings or [default]],
+            keyrings=[Path(name) for name in settings.keyrings or default],
             keys=keys,
             debian_arch=DEBIAN_ARCHITECTURES[gathered.arch],
             check_valid_until=settings.check_valid_until,
