@@ -3,9 +3,9 @@
     python -m benchmarks.window [MEGABYTES]      (from the repository's root, as root)
 
 Two namespaces with veth between them stand for the factory and its upstream (tests/window_lab.py). All refreshes fetch
-the same files into an empty pool, in turn, forth and back: A B C, C B A, …; each is held against the one without a window
-of its own round, and the median of these ratios is the result. The whole command counts: opening, the proof, fetching,
-closing and the proof again. A ratio of 1 is as fast as without; 0.95 is the bound.
+the same files into an empty pool, in turn, forth and back: A B C, C B A, …; each is held against the one of its own
+round without a window, and the median of these ratios is the result. The whole command counts: opening, the proof,
+fetching, closing and the proof again. A ratio of 1 is as fast as without; 0.95 is the bound.
 """
 
 from __future__ import annotations

@@ -92,6 +92,9 @@ def stanza(file: Path, filename: str) -> str:
 class Repository:
     """One signed repository below ``root``; a flat one where its suite ends in a slash.
 
+    Args:
+        component: one or more, by spaces apart; packages are in the first.
+
     Attributes:
         served: name of an index file → bytes that are there although Release names others.
     """
@@ -99,7 +102,7 @@ class Repository:
     def __init__(
         self, root: Path, suite: str, component: str = "main", fields: Mapping[str, str] | None = None
     ) -> None:
-        self.root, self.suite, self.component = root, suite, component
+        self.root, self.suite, self.components = root, suite, component.split()
         self.fields = {"Origin": "stand-in", "Label": root.name, "Suite": suite.strip("./") or "flat"} | dict(
             fields or {}
         )
@@ -143,10 +146,11 @@ class Repository:
         else:
             for arch in arches:
                 text = "\n".join(self.packages.get(arch, ()))
-                files[f"{self.component}/binary-{arch}/Packages"] = text.encode()
+                files[f"{self.components[0]}/binary-{arch}/Packages"] = text.encode()
+                files |= {f"{component}/binary-{arch}/Packages": b"" for component in self.components[1:]}
         lines = [f"{key}: {value}" for key, value in self.fields.items()]
         lines += [f"Date: {formatdate(1700000000, usegmt=True)}", f"Architectures: {' '.join(arches)}"]
-        lines += [f"Components: {self.component}", "Acquire-By-Hash: yes"] if self.component else []
+        lines += [f"Components: {' '.join(self.components)}", "Acquire-By-Hash: yes"] if self.components else []
         lines += [f"Valid-Until: {valid_until}"] if valid_until else []
         lines.append("SHA256:")
         for name, data in files.items():

@@ -80,6 +80,7 @@ def vendor_world(
     arches: tuple[str, ...] = ("x86_64", "aarch64"),
     constraints: str = "pbr===6.0.0\n",
     more: str = "",
+    tables: str = "",
 ) -> Iterator[World]:
     """Stand-ins for the vendors of these images, published and served."""
     kept = sorted(PACKAGES) if kept is None else kept
@@ -96,7 +97,7 @@ def vendor_world(
         (definition / "release.toml").write_text(
             f'name = "vendors"\nopenstack = "2024.1"\nimages = {images}\nvendor_repositories = {kept}\n{more}\n'
             '[kolla]\nversion = "18.8.0"\ntemplate_overrides = ["stand-ins.j2"]\n'
-            f'[base]\ndistribution = "debian"\nrelease = "bookworm"\narchitectures = {list(arches)}\n'
+            f'[base]\ndistribution = "debian"\nrelease = "bookworm"\narchitectures = {list(arches)}\n{tables}'
         )
         loaded = load_definition(definition)
         gathered = {arch: gather(kolla, loaded, arch, folder / "rendered") for arch in arches}

@@ -21,17 +21,22 @@ from airlock.cli.common import (
     reporter,
     verb,
 )
+from airlock.cli.difference_lines import difference_lines
 from airlock.cli.words import counted, left_out_lines
-from airlock.core.errors import DifferenceError, ResolutionError, UsageError
+from airlock.core.errors import DifferenceError, FormatError, ResolutionError, UsageError
 from airlock.core.files import exclusive
-from airlock.core.settings import load_factory
+from airlock.core.progress import Reporter
+from airlock.core.settings import Factory, load_factory
 from airlock.definition.load import load_definition
 from airlock.evidence import ledger
+from airlock.fetch.frozen import Frozen
+from airlock.lock.difference import difference
 from airlock.lock.files import load_lock, save_lock
 from airlock.lock.model import Lock
 from airlock.lock.passage import Passage
 from airlock.lock.resolve import Resolution, check_lock, resolve_lock
 from airlock.lock.stand_ins import proven
+from airlock.lock.update import frozen_answers, resolve_frozen
 
 CheckOption = Annotated[
     bool, typer.Option("--check", help="Solve the existing lock again, offline; the bytes must be the same.")
@@ -41,21 +46,39 @@ KeepGoingOption = Annotated[
     bool,
     typer.Option("--keep-going", help="Tell of every image that cannot be locked, not of the first; write none then."),
 ]
+NamesArgument = Annotated[
+    list[str], typer.Argument(metavar="NAME", help="With --update: what may move; without any, everything.")
+]
+UpdateOption = Annotated[
+    bool,
+    typer.Option("--update", help="Ask anew for what is named: an upstream, project, section, git repository; or all."),
+]
+DiffOption = Annotated[
+    tuple[Path, Path] | None,
+    typer.Option("--diff", metavar="OLD NEW", help="Only say what changed from one lock to another."),
+]
 LINES, WIDTH = 6, 400
 
 
 @verb
 def lock(
     definition: DefinitionArgument = DEFAULT_DEFINITION,
+    names: NamesArgument = [],  # noqa: B006 - typer's default; never changed
     factory: FactoryOption = DEFAULT_FACTORY,
     check: CheckOption = False,
+    update: UpdateOption = False,
+    diff: DiffOption = None,
     reason: ReasonOption = "",
     keep_going: KeepGoingOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Derive from Kolla everything a build takes from outside, resolve it, write it beside the definition."""
-    if check and keep_going:
-        raise UsageError("--check solves a lock again; --keep-going is for making one")
+    if check and (keep_going or update):
+        raise UsageError("--check solves a lock again; --keep-going and --update are for making one")
+    if diff is not None:
+        compare(*diff, as_json)
+        return
+    definition, names = split_words(definition, names, update=update)
     loaded = load_definition(definition)
     place = load_factory(factory)
     told = reporter(as_json)
@@ -72,8 +95,14 @@ def lock(
         answer(as_json, _summary(known, loaded.lock_path.name), lines)
         return
     with exclusive(place.state / "factory.lock", "the factory"):
+        old = held(loaded.lock_path, told)
+        frozen = what_holds(old, place, names, told, everything=update and not names)
         with Passage(place, "lock", reason or f"lock of {loaded.definition.name}", told) as way:
-            made = way.run(resolve_lock(loaded, way.factory, told, way.admit, keep_going=keep_going))
+            if old and frozen:
+                work = resolve_frozen(loaded, way.factory, told, way.admit, old, frozen, keep_going=keep_going)
+            else:
+                work = resolve_lock(loaded, way.factory, told, way.admit, keep_going=keep_going)
+            made = way.run(work)
         if made.lock is None:
             refuse(made, as_json)
         save_lock(loaded.lock_path, made.lock)
@@ -85,7 +114,76 @@ def lock(
         data["windows"] = way.windows
         ledger.append(place.ledger, "lock", data)
     summary = _summary(made.lock, loaded.lock_path.name) | {"left_out": made.left_out}
-    answer(as_json, summary, [*_lines(made.lock, loaded.lock_path), *left_out_lines(made.left_out)])
+    changed: list[str] = []
+    if old:
+        changes = difference(old, made.lock)
+        summary["changes"] = changes
+        changed = ["nothing moved: the lock is as it was"] if changes.same else difference_lines(changes)
+    answer(as_json, summary, [*changed, *_lines(made.lock, loaded.lock_path), *left_out_lines(made.left_out)])
+
+
+def split_words(definition: Path, names: list[str], *, update: bool) -> tuple[Path, list[str]]:
+    """``lock --update pbr release.toml``: the definition is the word that is one, in any place; the rest are names.
+
+    Raises:
+        UsageError: names without ``--update``.
+    """
+    if not update:
+        if names:
+            raise UsageError(f"{names[0]}: names go with --update", remedy="`airlock lock --update NAME… [DEFINITION]`")
+        return definition, names
+    words = [str(definition), *names]
+    found = [word for word in words if word.endswith(".toml") or (Path(word) / DEFAULT_DEFINITION).is_file()]
+    if len(found) > 1:
+        raise UsageError(f"{found[0]} and {found[1]} are two definitions; --update is for one")
+    return Path(found[0]) if found else DEFAULT_DEFINITION, [word for word in words if word not in found]
+
+
+def what_holds(
+    old: Lock | None, place: Factory, names: list[str], told: Reporter, *, everything: bool
+) -> Frozen | None:
+    """The answers of the lock that there is which hold; None to ask everything anew.
+
+    Raises:
+        UsageError: something is named, and there is nothing that the rest could be held to; or a name is unknown.
+    """
+    found = frozen_answers(old, place, names) if old and not everything else None
+    if found is None and names:
+        raise UsageError(
+            "--update NAME moves part of a lock, and "
+            + ("this pool has not what it was solved against" if old else "there is none yet"),
+            remedy="Without a name, `airlock lock --update` asks everything anew.",
+        )
+    if old and found is None:
+        told.say(
+            "everything is asked anew" + ("" if everything else ": the pool has not what the lock was solved against")
+        )
+    return found
+
+
+def held(path: Path, told: Reporter) -> Lock | None:
+    """The lock that there is; one that cannot be read is no reason not to write a new one."""
+    if not path.exists():
+        return None
+    try:
+        return load_lock(path)
+    except FormatError as error:
+        told.say(f"the lock there is cannot be read and is made anew: {error.message}")
+        return None
+
+
+def compare(old: Path, new: Path, as_json: bool) -> None:
+    """Say what changed from one lock to another.
+
+    Raises:
+        UsageError, FormatError: one of them is none.
+        DifferenceError: they are not the same; what changed is the answer.
+    """
+    first, second = (load_lock(path / "airlock.lock" if path.is_dir() else path) for path in (old, new))
+    changes = difference(first, second)
+    answer(as_json, changes, difference_lines(changes))
+    if not changes.same:
+        sys.exit(DifferenceError.exit_code)
 
 
 def _summary(lock: Lock, file: str) -> dict[str, object]:

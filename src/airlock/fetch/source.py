@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 
 from airlock.core.errors import AirlockError, GoneError, UsageError
 from airlock.core.settings import FetchTable
+from airlock.fetch.frozen import Frozen
 from airlock.fetch.http import below, with_credentials
 from airlock.fetch.recorder import Flight, Recorder
 from airlock.fetch.simple import ProjectFile, parse_page
@@ -78,10 +79,17 @@ def read_page(pool: Pool, entry: Entry, name: str, address: str) -> list[Project
 
 
 class Live:
-    """Answers from upstreams, each asked once and recorded in pool and transcript."""
+    """Answers from upstreams, each asked once and recorded in pool and transcript; from ``frozen`` what still holds."""
 
-    def __init__(self, pool: Pool, transcript: Transcript, client: aiohttp.ClientSession, settings: FetchTable) -> None:
-        self._pool, self._transcript = pool, transcript
+    def __init__(
+        self,
+        pool: Pool,
+        transcript: Transcript,
+        client: aiohttp.ClientSession,
+        settings: FetchTable,
+        frozen: Frozen | None = None,
+    ) -> None:
+        self._pool, self._transcript, self._frozen = pool, transcript, frozen
         self._recorder = Recorder(pool, client, settings)
         self._flights: dict[tuple[str, str], Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -115,6 +123,9 @@ class Live:
     def _launch(self, upstream: str, path: str, work: _Work) -> Flight:
         if known := self._transcript.find(upstream, path):
             return landed(known)
+        if (upstream, path) not in self._flights and self._frozen and (held := self._frozen.find(upstream, path)):
+            self._transcript.add(held)
+            return landed(held)
         flight = self._flights.get((upstream, path))
         if flight is None or flight.error is not None:  # what failed may be asked for again
             flight = self._flights[upstream, path] = Flight(upstream, path)

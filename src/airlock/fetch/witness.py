@@ -17,6 +17,7 @@ from aiohttp import web
 from airlock.core.background import Background, background
 from airlock.core.errors import AirlockError, FormatError, GoneError, IntegrityError
 from airlock.core.settings import FetchTable
+from airlock.fetch.frozen import Frozen
 from airlock.fetch.http import session
 from airlock.fetch.relay import make_app
 from airlock.fetch.simple import ProjectFile
@@ -30,17 +31,33 @@ class Witness:
 
     Attributes:
         port: where it listens on 127.0.0.1.
+        frozen: answers of an earlier lock that hold, if it was made with some.
     """
 
-    def __init__(self, pool: Pool, transcript: Transcript, source: Live | Replay, loop: Background, port: int) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        transcript: Transcript,
+        source: Live | Replay,
+        loop: Background,
+        port: int,
+        frozen: Frozen | None = None,
+    ) -> None:
         self.pool = pool
         self.port = port
+        self.frozen = frozen
         self._transcript, self._source, self._loop = transcript, source, loop
 
     @classmethod
     @asynccontextmanager
     async def record(
-        cls, pool: Pool, upstreams: Mapping[str, str], settings: FetchTable, *, socket: Path | None = None
+        cls,
+        pool: Pool,
+        upstreams: Mapping[str, str],
+        settings: FetchTable,
+        *,
+        socket: Path | None = None,
+        frozen: Frozen | None = None,
     ) -> AsyncIterator[Witness]:
         """A witness that asks upstreams, each question once.
 
@@ -48,15 +65,16 @@ class Witness:
             pool: where answers go.
             upstreams: addresses by name (see ``fetch.upstreams``).
             socket: a unix socket to listen on besides.
+            frozen: answers that hold, and for which no upstream is asked.
         """
         async with background() as loop:
             transcript = Transcript()
-            client, source = await loop.call(_open(pool, transcript, settings))
+            client, source = await loop.call(_open(pool, transcript, settings, frozen))
             source.addresses.update(upstreams)
             try:
                 async with _listening(pool, source, loop, socket) as port:
                     try:
-                        yield cls(pool, transcript, source, loop, port)
+                        yield cls(pool, transcript, source, loop, port, frozen)
                     finally:
                         await loop.call(source.close())
             finally:
@@ -168,7 +186,13 @@ class Witness:
         Raises:
             IntegrityError: nothing was, or the pool lost it.
         """
+        if self.frozen and self._transcript.find("", name) is None and (held := self.frozen.find("", name)):
+            self._transcript.add(held)
         return self._transcript.kept(self.pool, name)
+
+    def holds(self, name: str) -> bool:
+        """Whether something was kept under that name."""
+        return self._transcript.find("", name) is not None or bool(self.frozen and self.frozen.find("", name))
 
     def transcript(self) -> bytes:
         """The transcript so far (in replay: the given one, with what was kept anew)."""
@@ -179,9 +203,11 @@ def _address(port: int) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-async def _open(pool: Pool, transcript: Transcript, settings: FetchTable) -> tuple[aiohttp.ClientSession, Live]:
+async def _open(
+    pool: Pool, transcript: Transcript, settings: FetchTable, frozen: Frozen | None
+) -> tuple[aiohttp.ClientSession, Live]:
     client = session(settings)  # must be made in the loop that uses it
-    return client, Live(pool, transcript, client, settings)
+    return client, Live(pool, transcript, client, settings, frozen)
 
 
 async def _result(source: Source, upstream: str, path: str, accept: str = "") -> Entry:

@@ -23,6 +23,7 @@ _LOOPBACK = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
 CANNOT_PROVE = [
     "It enforces addresses and ports, not names: what else is served at a named host's address was reachable, too.",
     "What Airlock speaks to over unix sockets is not confined by packet rules.",
+    "A process with root's rights could change the rules, or send packets past them (AF_PACKET).",
 ]
 
 
@@ -67,6 +68,7 @@ class Nftables:
     async def tend(self) -> None:
         """See ``Backend``."""
         assert self._resolver is not None
+        await asyncio.to_thread(self._nft.require, self._order.table)
         await self._resolver.renew()
 
     def begin(self) -> None:
@@ -163,7 +165,7 @@ def _limits(selection: Selection) -> list[str]:
     found = []
     if selection.users:
         found.append("A user's packets to services on this machine's own loopback pass: one of them may forward.")
-    if not selection.groups_only:
+    if not selection.groups_only and not selection.namespace:
         found.append("Bytes received are those of the named hosts' addresses, whoever on this machine asked for them.")
     if selection.forwards:
         found.append("What is refused to containers was not tried from here, but from Airlock's own processes at most.")

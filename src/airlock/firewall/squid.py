@@ -75,6 +75,11 @@ class Squid:
         self._rules = Rules(table=order.table, selection=order.selection)
         self._port = 0
         self._looks_up = True
+        if elsewhere := order.selection.namespace:
+            raise UsageError(
+                f"squid listens on this machine's loopback, which the network namespace {elsewhere} has not",
+                remedy='[window] confine = ["airlock"] in factory.toml, or backend = "nftables".',
+            )
 
     async def open(self, seconds: float) -> Entrance:
         """See ``Backend``: squid with nothing allowed, then the list."""
@@ -112,6 +117,8 @@ class Squid:
         """See ``Backend``."""
         if self._process is None or self._process.poll() is not None:
             raise WindowError("squid has ended before the window did", remedy=f"See {self._folder}/cache.log.")
+        if self._nft is not None:
+            await asyncio.to_thread(self._nft.require, self._order.table)
 
     def begin(self) -> None:
         """See ``Backend``; squid's log is read without the proof's name."""

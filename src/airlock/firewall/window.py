@@ -101,8 +101,8 @@ def no_window(backend: str) -> WindowRecord:
 
 
 def table_name(factory: Factory) -> str:
-    """The factory's own table, and control group."""
-    return f"airlock-{sha256_bytes(str(factory.root).encode())[:8]}"
+    """The factory's own table, and control group: one, by whatever path the factory is named."""
+    return f"airlock-{sha256_bytes(str(factory.root.resolve()).encode())[:8]}"
 
 
 def start_keeper(factory: Factory, outside: Outside | None = None) -> subprocess.Popen[bytes]:

@@ -54,10 +54,24 @@ def is_flat(suite: str) -> bool:
     return suite.endswith("/")
 
 
-def upstream_name(address: str) -> str:
-    """Name of the upstream at an address: its path, or where that is empty its host, as one word."""
+def upstream_name(address: str, suite: str = "") -> str:
+    """Name of the upstream at an address: its path, or where that is empty its host, as one word.
+
+    Ubuntu's archive and its cloud archive have the same path: where a suite is of two words (``jammy-updates/caracal``)
+    the name is the first word of the host. Behind a list of mirrors is one archive, called like the domain of the list.
+    """
     parts = urlsplit(address)
+    host = (parts.hostname or "").split(".")
+    if is_mirror_list(address) and len(host) > 1:
+        return host[-2]
+    if "/" in suite.rstrip("/"):
+        return host[0]
     return re.sub(r"[^a-z0-9]+", "-", (parts.path.strip("/") or parts.hostname or "").lower()).strip("-")
+
+
+def is_mirror_list(address: str) -> bool:
+    """Whether what is at an address is a list of mirrors (apt-transport-mirror(1)), no archive."""
+    return urlsplit(address).scheme.partition("+")[0] == "mirror"
 
 
 def parse_source_file(path: str, text: str) -> list[AptSource]:
@@ -84,7 +98,7 @@ def parse_sources_list(text: str, name: str = "sources.list") -> list[AptSource]
         if words[0] != "deb" or len(words) < 4:
             raise FormatError(f"{name}, line {number}: not a deb line: {raw.strip()!r}")
         address = words[1].rstrip("/")
-        found.append(AptSource(upstream_name(address), address, words[2], tuple(words[3:])))
+        found.append(AptSource(upstream_name(address, words[2]), address, words[2], tuple(words[3:])))
     return found
 
 

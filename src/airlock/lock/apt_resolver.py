@@ -6,7 +6,7 @@ solve another problem (a package named by one line may be removed by a later one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -79,6 +79,7 @@ class AptResolver:
         check_valid_until: refuse an expired Release.
         trusted: take the indexes without signature and whatever their age: for bytes that were checked otherwise,
             as those that ``lock --check`` replays and those of a bundle.
+        dated: upstreams whose indexes an earlier lock has kept: they may have expired since.
         idents: sha256 → artifact id of a lock, so that solving again speaks of the same ids.
     """
 
@@ -93,6 +94,7 @@ class AptResolver:
         debian_arch: str,
         check_valid_until: bool = True,
         trusted: bool = False,
+        dated: Container[str] = (),
         idents: dict[str, str] | None = None,
     ) -> None:
         self._root = AptRoot(
@@ -104,6 +106,7 @@ class AptResolver:
             debian_arch=debian_arch,
             check_valid_until=check_valid_until,
             trusted=trusted,
+            dated=dated,
         )
         self.sources = self._root.sources
         self.debian_arch = debian_arch

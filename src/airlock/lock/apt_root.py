@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -55,6 +55,7 @@ class AptRoot:
         debian_arch: Debian's name of the architecture.
         check_valid_until: refuse a Release past its Valid-Until.
         trusted: take indexes unsigned and expired: for bytes that were checked otherwise (a lock's own).
+        dated: upstreams whose indexes a lock has kept: they may have expired since.
     """
 
     def __init__(
@@ -68,11 +69,12 @@ class AptRoot:
         debian_arch: str,
         check_valid_until: bool = True,
         trusted: bool = False,
+        dated: Container[str] = (),
     ) -> None:
         self.root = root.absolute()
         self.sources = merge_sources(sources)
         self.debian_arch = debian_arch
-        self._trusted = trusted
+        self._trusted, self._dated = trusted, dated
         self._address = {source.upstream: addresses(source.upstream).rstrip("/") for source in self.sources}
         if '"' in str(self.root) or "\n" in str(self.root):
             raise UsageError(f"{self.root}: apt cannot work in a folder with quotes in its name")
@@ -98,7 +100,7 @@ class AptRoot:
             if not keyring.is_file():
                 raise ToolError(
                     f"the keyring {keyring} does not exist",
-                    remedy="apt-get install debian-archive-keyring, or name keyrings under [apt] in factory.toml.",
+                    remedy=f"apt-get install {keyring.stem}, or name keyrings under [apt] in factory.toml.",
                 )
             suffix = ".asc" if keyring.suffix == ".asc" else ".gpg"
             shutil.copyfile(keyring, self.root / "keys" / f"{number:02}{suffix}")
@@ -163,6 +165,8 @@ class AptRoot:
 
     def _options(self, source: AptSource) -> str:
         options = ["trusted=yes"] if self._trusted else []
+        if not self._trusted and source.upstream in self._dated:
+            options.append("check-valid-until=no")
         if source.keyring in self._signed_by:
             options.append(f"signed-by={self._signed_by[source.keyring]}")
         if source.arches:

@@ -22,7 +22,8 @@ from airlock.store.pool import Pool
 
 KOLLA = "kolla"
 """Kolla's own repository, where a definition takes Kolla from git."""
-_KEPT = "git"
+KEPT = "git"
+"""Where answers of git repositories are kept: ``git/<name>/<ref>``."""
 _COMMIT = re.compile(r"[0-9a-f]{7,40}\Z")
 
 
@@ -68,8 +69,8 @@ async def resolve_repositories(
     for demand, (name, ref) in zip(
         repository_demands(definition), wanted_repositories(definition).items(), strict=True
     ):
-        kept = f"{_KEPT}/{name}/{ref}"
-        if witness.live:
+        kept = f"{KEPT}/{name}/{ref}"
+        if witness.live and not witness.holds(kept):
             folder = work / f"git-{name}"
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)

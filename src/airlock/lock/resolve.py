@@ -21,6 +21,7 @@ from airlock.core.process import find_tool, run
 from airlock.core.progress import Reporter
 from airlock.core.settings import Factory
 from airlock.definition.model import DEBIAN_ARCHITECTURES, LoadedDefinition
+from airlock.fetch.frozen import Frozen
 from airlock.fetch.upstreams import KEPT, PYPI, addresses
 from airlock.fetch.witness import Witness
 from airlock.kolla.environment import KollaEnvironment
@@ -96,22 +97,33 @@ async def resolve_lock(
     admit: Admit = _anything,
     *,
     keep_going: bool = False,
+    frozen: Frozen | None = None,
 ) -> Resolution:
     """Resolve a definition against the upstreams of today. The transcript lands in the pool.
 
     Args:
+        frozen: answers of an earlier lock that hold (``lock.update`` decides which).
         admit: first told of the index that Kolla itself comes from, then of all that Kolla's files name.
         keep_going: find out about every image what cannot be locked, where otherwise the first refusal is raised.
 
     Raises:
         DefinitionError, UnclassifiedError, ResolutionError, UpstreamError, IntegrityError: see the resolvers.
     """
+    distribution = loaded.definition.base.distribution
+    if distribution not in ("debian", "ubuntu"):
+        raise ResolutionError(
+            f"{loaded.path}: packages of {distribution} cannot be resolved: this version has no solver for rpm",
+            remedy="Take debian or ubuntu as base.distribution. What an image of this base asks for is shown by "
+            "`airlock classify` on its rendered Dockerfile.",
+        )
     pool = Pool(factory.pool)
     known = addresses(factory.settings.upstreams, {})
     admit({name: known[name] for name in (PYPI, *wanted_repositories(loaded.definition)) if name in known})
     with TemporaryDirectory(prefix="airlock-lock-") as name:
         work = Path(name)
-        async with Witness.record(pool, known, factory.settings.fetch, socket=work / "witness.sock") as witness:
+        async with Witness.record(
+            pool, known, factory.settings.fetch, socket=work / "witness.sock", frozen=frozen
+        ) as witness:
             solver = _Solver(loaded, factory, witness, pool, work, reporter, admit=admit, keep_going=keep_going)
             parts = await solver.solve()
             transcript = pool.add_bytes(witness.transcript())
@@ -322,18 +334,20 @@ class _Solver:
 
     def _apt_resolver(self, gathered: Gathered, keys: Mapping[str, Path]) -> AptResolver:
         settings = self._factory.settings.apt
-        default = f"/usr/share/keyrings/{gathered.distribution}-archive-keyring.gpg"
+        names = {"ubuntu": ["ubuntu-archive", "ubuntu-cloud"]}.get(gathered.distribution, ["debian-archive"])
+        default = [f"/usr/share/keyrings/{name}-keyring.gpg" for name in names]
         return AptResolver(
             root=self._work / f"apt-{gathered.arch}",
             sources=gathered.apt_sources,
             addresses=self._witness.url,
-            keyrings=[Path(name) for name in settings.keyrings or [default]],
+            keyrings=[Path(name) for name in settings.keyrings or default],
             keys=keys,
             debian_arch=DEBIAN_ARCHITECTURES[gathered.arch],
             check_valid_until=settings.check_valid_until,
             # Solved again, nothing may depend on today's date: signatures were checked when the lock was made, and
             # what is read now has the sha256 that the transcript names.
             trusted=self._again,
+            dated=self._witness.frozen.dated if self._witness.frozen else (),
         )
 
 

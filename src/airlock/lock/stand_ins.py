@@ -44,7 +44,7 @@ class Proven(msgspec.Struct, frozen=True):
 
 def stand_in_names(witness: Witness, upstreams: Mapping[str, UpstreamTable]) -> frozenset[str]:
     """Names of the stand-ins that a solving asks: those of the settings, or, solved again, those that were kept."""
-    names = _kept(witness)
+    names = frozenset(name for name in _kept(witness) if not (witness.frozen and witness.frozen.asks_anew(name)))
     if witness.live:
         names |= {name for name, table in upstreams.items() if table.stand_in}
     if names:

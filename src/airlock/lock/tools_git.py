@@ -22,7 +22,7 @@ from airlock.lock.python_files import Target, file_artifact
 from airlock.lock.tools_wheel import normalised
 from airlock.store.pool import Pool
 
-_KEPT = "tools/kolla-git"
+KEPT = "tools/kolla-git"
 
 
 async def kolla_from_git(
@@ -38,7 +38,7 @@ async def kolla_from_git(
         ResolutionError: no version tag leads to the commit, or what it holds does not build.
         IntegrityError: the pool's bundle is not whole.
     """
-    kept = f"{_KEPT}/{bundle.version}"
+    kept = f"{KEPT}/{bundle.version}"
     try:
         return msgspec.json.decode(witness.kept(kept), type=Artifact)
     except IntegrityError:
