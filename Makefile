@@ -80,7 +80,7 @@ test-window: install $(VENV)/.dev $(VENV)/.window-packages
 	@$(VENV)/bin/python -m pytest tests/unit/firewall tests/integration/firewall -m "" -q
 
 $(VENV)/.window-packages: scripts/packages
-	@scripts/packages window && touch $@
+	@scripts/packages window tests && touch $@
 
 ## make test-full         everything at the stated counts, resumable; results dated in docs/results/
 .PHONY: test-full

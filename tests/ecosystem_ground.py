@@ -49,7 +49,7 @@ def gathered(dockerfiles: Mapping[str, str], work: Path, files: Mapping[str, byt
         )
         readings[image] = reading
         demands += image_demands(reading, "x86_64", "base", {}, [])
-    return Gathered(_Tree(folders), readings, tuple(demands), "debian")  # type: ignore[arg-type]
+    return Gathered(_Tree(folders), readings, tuple(demands), "debian", definition=None)  # type: ignore[arg-type]
 
 
 async def resolve(
@@ -99,7 +99,7 @@ def room(ecosystem: Ecosystem, found: Answers, bytes_of: Mapping[str, bytes]) ->
             if name in files:
                 data: bytes | None = bytes_of[files[name].sha256]
             else:
-                data = pages.get(f"{name}index.json" if name.endswith("/") else name)
+                data = pages.get(f"{name}index.json" if (not name or name.endswith("/")) else name)
             self.send_response(404 if data is None else 200)
             self.send_header("Content-Length", str(len(data or b"")))
             self.end_headers()

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from airlock.build.wheel_cache import CachedWheel, WheelCache
 from airlock.bundle.stored import StoredBundle
 from airlock.core.digest import sha256_bytes
-from airlock.lock.demands import NAMED
+from airlock.lock.demands import CLONE, NAMED
 from airlock.room.gateway import MirrorFile
 from airlock.store.artifacts import StoredFile
 
@@ -69,7 +69,7 @@ class BundleMirror:
             return self._stored(self._bundle.content(parts[2], parts[3])), "bundle"
         if entry := self._files.get(path):
             return self._stored(self._bundle.content(entry.sha256, entry.file)), "bundle"
-        if parts[0] in NAMED:
+        if parts[0] in (*NAMED, CLONE):
             return self._index(f"{path}index.json" if path.endswith("/") else path), "index"
         if parts[0] == "wheels" and len(parts) == 3:
             return self._wheel(parts[1], parts[2]), "wheel"

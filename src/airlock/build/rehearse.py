@@ -219,17 +219,19 @@ class _Run:
 
     def states(self) -> tuple[ImageState, ...]:
         """Every image of the tree, as it stands now."""
-        found = []
+        found: dict[str, ImageState] = {}
         for image in self._tree.images:
             entry = self._journal.entries.get(image.name)
             state = "left"
             if image.name in self.kept:
                 state = "built"
-            elif entry and entry.state != "built" and (image.name in self.done or entry.key == self._key(image)):
-                state = entry.state
-            known = entry if state != "left" else None
-            found.append(ImageState(image.name, image.parent, state, image.name in self.done, known))
-        return tuple(found)
+            elif image.parent and found[image.parent].state in ("failed", "skipped"):
+                state = "skipped"
+            elif entry and entry.state == "failed" and entry.key == self._key(image):
+                state = "failed"
+            known = entry if entry and entry.state == state else None
+            found[image.name] = ImageState(image.name, image.parent, state, image.name in self.done, known)
+        return tuple(found.values())
 
     async def _provide_root(self) -> None:
         """The root image, unless the engine has it from a former run."""

@@ -43,7 +43,9 @@ def file_time(artifact: Artifact, path: Path) -> int:
         if artifact.kind == "wheel" or zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 return max((calendar.timegm(member.date_time) for member in archive.infolist()), default=0)
-        if artifact.kind in ("sdist", "galaxy") or (artifact.kind in ("source", "file") and tarfile.is_tarfile(path)):
+        if artifact.kind in ("sdist", "galaxy", "gem") or (
+            artifact.kind in ("source", "file") and tarfile.is_tarfile(path)
+        ):
             with tarfile.open(path, "r:*") as archive:
                 return max((int(member.mtime) for member in archive), default=0)
     except (OSError, ValueError, msgspec.MsgspecError, tarfile.TarError, zipfile.BadZipFile) as error:

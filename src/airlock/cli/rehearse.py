@@ -54,18 +54,16 @@ class RehearseOptions(msgspec.Struct, frozen=True):
 
 
 def rehearsed(definition: Path, factory: Factory, options: RehearseOptions, as_json: bool) -> None:
-    """Rehearse, write the report, answer; or remove what rehearsals left.
+    """Rehearse, write the report, answer; or remove what rehearsals left. Imports what it takes: see ``prove``.
 
     Raises:
         AirlockError: see ``rehearse``; IncompleteError, BuildError when images could not be built.
     """
-    # What it takes is imported here: a question to the lock alone need not wait half a second for it.
     from airlock.build.rehearsal_report import markdown, verdict
-    from airlock.build.rehearse import Order, rehearse
-    from airlock.build.rehearse import clean as remove
+    from airlock.build.rehearse import Order, clean, rehearse
 
     if options.clean:
-        size = remove(factory, reporter(as_json))
+        size = clean(factory, reporter(as_json))
         answer(as_json, {"removed": size}, [f"removed {size / 1e9:,.1f} GB"])
         return
     loaded = load_definition(definition)

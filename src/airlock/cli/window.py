@@ -85,7 +85,7 @@ def window(
             if not reason.strip():
                 raise UsageError("closing wants a reason as well", remedy="--reason TEXT")
             closed = desk.close(place, reason=reason, requester=who)
-            lines = window_lines(closed) if closed else ["nothing was open; what is confined stays confined"]
+            lines = window_lines(closed) if closed else [desk.unopened(place)]
             answer(as_json, {"closed": closed}, lines)
         case Action.status:
             found = desk.status(place)
@@ -103,7 +103,7 @@ def _status(found: desk.Status) -> list[str]:
     confined = f", confines {', '.join(found.confined)}" if found.confined else ""
     lines = [f"backend   {found.backend}{confined}"]
     if found.open is None:
-        lines.append(f"window    closed{f'; {found.closed_now}' if found.closed_now else ''}")
+        lines.append(f"window    {f'none: {found.closed_now}' if found.closed_now else 'closed'}")
     else:
         lines += window_lines(found.open)
     lines += [f"rules     {found.rules}"] if found.rules else []

@@ -51,7 +51,7 @@ class AptTable(_Table, frozen=True):
 
     Attributes:
         keyrings: keyring files that may sign the distribution's Release files; default the host's
-            /usr/share/keyrings/<distribution>-archive-keyring.gpg.
+            /usr/share/keyrings/<distribution>-archive-keyring.gpg (for Ubuntu its cloud archive's besides).
         check_valid_until: refuse an expired Release.
     """
 

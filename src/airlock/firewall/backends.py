@@ -22,7 +22,12 @@ def make_backend(order: Order) -> Backend:
             return Squid(order)
         case "hook":
             return Hook(order)
-    raise UsageError(
+    raise nothing_to_open()
+
+
+def nothing_to_open() -> UsageError:
+    """What is said where there is no backend."""
+    return UsageError(
         "the backend of the window is none: there is nothing to open",
         remedy='Choose one in factory.toml: [window] backend = "nftables", "squid" or "hook" (docs/how-to/).',
     )

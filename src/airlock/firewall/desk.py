@@ -15,7 +15,7 @@ from airlock.core.settings import Factory
 from airlock.evidence import ledger
 from airlock.evidence.window import Proof, WindowRecord, read_windows
 from airlock.firewall import hosts, none
-from airlock.firewall.backends import make_backend
+from airlock.firewall.backends import make_backend, nothing_to_open
 from airlock.firewall.hosts import Wanted
 from airlock.firewall.keeper import ENTRANCE
 from airlock.firewall.model import Entrance, Order
@@ -61,8 +61,10 @@ def asked(factory: Factory, addresses: Mapping[str, str], texts: Sequence[str]) 
     """The hosts of the upstreams in use, or those of them that were named.
 
     Raises:
-        UsageError: see ``hosts.wanted`` and ``hosts.only``.
+        UsageError: there is no backend; see ``hosts.wanted`` and ``hosts.only``.
     """
+    if factory.settings.window.backend == "none":
+        raise nothing_to_open()
     found = hosts.wanted(addresses, factory.settings)
     return hosts.only(found, texts) if texts else found
 
@@ -110,6 +112,16 @@ def close(factory: Factory, *, reason: str, requester: str) -> WindowRecord | No
     elif settings.backend == "hook" and closed is None:
         _run_close(_now(factory, None))
     return closed
+
+
+def unopened(factory: Factory) -> str:
+    """What it means that no window was open to be closed."""
+    match factory.settings.window.backend:
+        case "none":
+            return "no window is configured: nothing was open, and nothing is confined"
+        case "hook":
+            return "nothing was open; the hook was told to close, and says that it is"
+    return "nothing was open; what is confined stays confined"
 
 
 def status(factory: Factory) -> Status:
@@ -229,6 +241,8 @@ def _rules(factory: Factory, state: TableState | AirlockError | None) -> str:
     if state is None:
         return f"there is no table inet {table}: nothing is confined (`airlock window close` loads it)"
     gate = "closed" if state.gate is None else f"open for {state.gate} s more, {len(state.places)} addresses"
+    if factory.settings.window.backend == "squid":
+        gate = "the way to a window's proxy alone"
     return f"table inet {table}: {gate}; {state.packets} packets refused"
 
 

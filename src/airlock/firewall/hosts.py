@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -19,14 +19,25 @@ UNNAMED = "unnamed.airlock.invalid"
 """What a proof asks for, and nobody else: no record tells of it as refused."""
 _PORTS = {"http": 80, "https": 443}
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\Z")
-PRIVATE = tuple(
-    ipaddress.ip_network(network)
-    for network in (
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
-        "192.168.0.0/16", "224.0.0.0/4", "240.0.0.0/4", "::/128", "::1/128", "fc00::/7", "fe80::/10", "ff00::/8",
-    )
+_PRIVATE4 = (
+    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+    "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/4", "240.0.0.0/4",
 )  # fmt: skip
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_PRIVATE6 = ("::/96", "64:ff9b:1::/48", "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8")
+_CARRIERS = (("64:ff9b::", 96), ("2002::", 16))  # IPv6 that carries IPv4: NAT64 (RFC 6052), 6to4 (RFC 3056)
+
+
+def _private() -> Iterator[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    for text in _PRIVATE4:
+        network = ipaddress.IPv4Network(text)
+        yield network
+        for carrier, length in _CARRIERS:
+            carried = int(network.network_address) << (128 - length - 32)
+            yield ipaddress.IPv6Network((int(ipaddress.IPv6Address(carrier)) | carried, length + network.prefixlen))
+    yield from map(ipaddress.IPv6Network, _PRIVATE6)
+
+
+PRIVATE = tuple(_private())
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -151,11 +162,8 @@ def is_private(text: str) -> bool:
     where IPv6 carries such an IPv4 address.
     """
     address = ipaddress.ip_address(text)
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped:
-            address = address.ipv4_mapped
-        elif address in _NAT64:
-            address = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
     return any(address in network for network in PRIVATE if network.version == address.version)
 
 

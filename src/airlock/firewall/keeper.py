@@ -209,6 +209,8 @@ def main() -> None:
         data = bytearray()
         while not data.endswith(b"\n") and (piece := stream.read(1)):
             data += piece
+    if not data:
+        return  # nothing had to be opened
     order = msgspec.json.decode(data, type=Order)
     order.folder.mkdir(parents=True, exist_ok=True)
     (order.folder / CLOSE).unlink(missing_ok=True)

@@ -93,6 +93,19 @@ class Nft:
             raise WindowError(f"nft cannot list the table inet {table}: {words}")
         return parse(result.stdout, table)
 
+    def require(self, table: str) -> None:
+        """The table is there: whoever reloads the machine's own rules may flush all of them.
+
+        Raises:
+            WindowError: it is gone, or was replaced by one that is not ours.
+        """
+        result = run([*self._prefix, self._nft, "list", "chain", "inet", table, MARKER])
+        if result.returncode != 0:
+            raise WindowError(
+                f"the window's packet rules, table inet {table}, were removed by somebody else while it was open",
+                remedy="Keep whatever reloads this machine's rules from flushing those of others; then run it again.",
+            )
+
     def remove(self, table: str) -> None:
         """Remove the table: nothing is confined any more. Absent is fine."""
         self.apply(f"table inet {table} {{ }}\ndelete table inet {table}\n")

@@ -23,6 +23,7 @@ _LOOPBACK = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
 CANNOT_PROVE = [
     "It enforces addresses and ports, not names: what else is served at a named host's address was reachable, too.",
     "What Airlock speaks to over unix sockets is not confined by packet rules.",
+    "A process with root's rights could change the rules, or send packets past them (AF_PACKET).",
 ]
 
 
@@ -35,7 +36,8 @@ class Nftables:
         self._rules = Rules(table=order.table, selection=order.selection, local=order.local)
         self._resolver: Resolver | None = None
         self._admitted: dict[tuple[str, str], str] = {}  # (name, address) → when first
-        self._ends = 0.0
+        self._opened = False
+        self._fresh = False  # nothing was counted since it was last forgotten
 
     async def open(self, seconds: float) -> Entrance:
         """See ``Backend``: resolver first, then rules, gate and addresses in one transaction."""
@@ -56,26 +58,27 @@ class Nftables:
         port, datagrams, streams = in_namespace(order.selection.namespace, lambda: bind(addresses))
         await self._resolver.start(datagrams, streams)
         self._rules = closed_rules(order, resolver=port)
-        loop = asyncio.get_running_loop()
-        self._ends = loop.time() + seconds
         text = self._rules.text() + self._rules.opened(seconds)
         for name, one in found.items():
             text += self._text(name, one.addresses, one.seconds)
         await asyncio.to_thread(self._nft.apply, text)
+        self._opened = True
         return entrance(order.selection, resolver=True)
 
     async def tend(self) -> None:
         """See ``Backend``."""
         assert self._resolver is not None
+        await asyncio.to_thread(self._nft.require, self._order.table)
         await self._resolver.renew()
 
     def begin(self) -> None:
         """See ``Backend``."""
         self._nft.apply(self._rules.forgotten())
+        self._fresh = True
 
     async def close(self) -> None:
         """See ``Backend``: the closed rules in place of the open ones, in one transaction."""
-        if self._nft.state(self._order.table) is not None:
+        if self._opened or self._nft.state(self._order.table) is not None:
             self._rules = closed_rules(self._order)
             await asyncio.to_thread(self._nft.apply, self._rules.text())
         if self._resolver is not None:
@@ -95,7 +98,8 @@ class Nftables:
             ]
             record.refused_names = sorted(self._resolver.refused)
             record.notes += [note for note in self._resolver.notes if note not in record.notes]
-        state = self._nft.state(self._order.table)
+        fresh, self._fresh = self._fresh, False
+        state = None if fresh else self._nft.state(self._order.table)
         if state is not None:
             tell_counters(record, state)
 
@@ -161,7 +165,7 @@ def _limits(selection: Selection) -> list[str]:
     found = []
     if selection.users:
         found.append("A user's packets to services on this machine's own loopback pass: one of them may forward.")
-    if not selection.groups_only:
+    if not selection.groups_only and not selection.namespace:
         found.append("Bytes received are those of the named hosts' addresses, whoever on this machine asked for them.")
     if selection.forwards:
         found.append("What is refused to containers was not tried from here, but from Airlock's own processes at most.")

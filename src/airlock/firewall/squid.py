@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -20,7 +19,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from airlock.core.digest import sha256_file
-from airlock.core.errors import AirlockError, ToolError, UsageError, WindowError
+from airlock.core.errors import ToolError, UsageError, WindowError
 from airlock.core.files import write_file
 from airlock.core.process import clean_environment, find_tool
 from airlock.evidence.window import WindowRecord
@@ -30,10 +29,11 @@ from airlock.firewall.nft import Nft
 from airlock.firewall.nftables import closed_rules, entrance, tell_counters
 from airlock.firewall.rules import Rules
 from airlock.firewall.squid_log import FORMAT, read_log
+from airlock.firewall.squid_place import account_of_squid, connections, free_port, require_passable
 
 MARGIN = 0.5  # seconds before its alarm that squid is ended in order, so that it writes down what it was at
 _START = 20.0  # seconds that it may take to listen
-_ACCOUNT = "proxy"  # of Debian's package
+_LOOKS = 10  # whether squid is idle, before it is ended in order
 _CONFIGURATION = """\
 http_port 127.0.0.1:{port}
 visible_hostname airlock-window
@@ -75,12 +75,17 @@ class Squid:
         self._rules = Rules(table=order.table, selection=order.selection)
         self._port = 0
         self._looks_up = True
+        if elsewhere := order.selection.namespace:
+            raise UsageError(
+                f"squid listens on this machine's loopback, which the network namespace {elsewhere} has not",
+                remedy='[window] confine = ["airlock"] in factory.toml, or backend = "nftables".',
+            )
 
     async def open(self, seconds: float) -> Entrance:
         """See ``Backend``: squid with nothing allowed, then the list."""
         program = find_tool("squid", "squid")
         began = time.monotonic()
-        self._port = _free_port()
+        self._port = free_port()
         self._prepare()
         self._process = self._start(program, seconds)
         await self._listening()
@@ -95,7 +100,7 @@ class Squid:
         command: list[str | Path] = [program, "-N", "-f", self._folder / "squid.conf"]
         if os.geteuid() == 0:
             setpriv = find_tool("setpriv", "util-linux")
-            account = _account()
+            account = account_of_squid()
             command = [setpriv, f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--init-groups",
                        "--pdeathsig=KILL", "--", *command]  # fmt: skip
         return subprocess.Popen(
@@ -112,6 +117,8 @@ class Squid:
         """See ``Backend``."""
         if self._process is None or self._process.poll() is not None:
             raise WindowError("squid has ended before the window did", remedy=f"See {self._folder}/cache.log.")
+        if self._nft is not None:
+            await asyncio.to_thread(self._nft.require, self._order.table)
 
     def begin(self) -> None:
         """See ``Backend``; squid's log is read without the proof's name."""
@@ -123,7 +130,10 @@ class Squid:
         process, self._process = self._process, None
         write_file(self._folder / "allowed.conf", b"", durable=False)
         if process is not None and process.poll() is None:
-            process.terminate()
+            if await self._idle():
+                process.kill()  # every request is over and in the log; an orderly end would take two seconds
+            else:
+                process.terminate()
             try:
                 await asyncio.to_thread(process.wait, 5.0)
             except subprocess.TimeoutExpired:
@@ -133,6 +143,14 @@ class Squid:
         if self._nft is not None:
             self._rules = closed_rules(self._order)
             self._nft.apply(self._rules.text())
+
+    async def _idle(self) -> bool:
+        """Whether squid has no connection any more; it closes one when what it was for stands in the log."""
+        for _ in range(_LOOKS):
+            if not any(connections(self._port)):
+                return True
+            await asyncio.sleep(0.02)
+        return False
 
     def is_open(self) -> bool:
         """See ``Backend``."""
@@ -176,10 +194,10 @@ class Squid:
         write_file(self._folder / "squid.conf", text.encode(), durable=False, mode=0o600)
         write_file(self._folder / "allowed.conf", b"", durable=False)
         if os.geteuid() == 0:
-            account = _account()
+            account = account_of_squid()
             for path in (self._folder, *self._folder.iterdir()):
                 os.chown(path, account.pw_uid, account.pw_gid)
-            _passable(self._folder)
+            require_passable(self._folder)
 
     def _private(self) -> str:
         """What the list refers to: no name is looked up but a named one, and that must not lead into private space."""
@@ -271,28 +289,3 @@ class Squid:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1.0):
             return True
         return False
-
-
-def _account() -> pwd.struct_passwd:
-    try:
-        return pwd.getpwnam(_ACCOUNT)
-    except KeyError:
-        raise ToolError(f"there is no user {_ACCOUNT}, which Debian's squid runs as") from None
-
-
-def _passable(folder: Path) -> None:
-    """squid's user has to get to its folder, whose parents may be root's alone."""
-    account = _account()
-    for parent in folder.parents:
-        status = parent.stat()
-        if not status.st_mode & 0o001 and status.st_uid != account.pw_uid:
-            raise AirlockError(
-                f"squid's user {_ACCOUNT} cannot get to {folder}: {parent} lets no others pass",
-                remedy=f"chmod o+x {parent}, or move the factory.",
-            )
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

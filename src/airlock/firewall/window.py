@@ -101,15 +101,46 @@ def no_window(backend: str) -> WindowRecord:
 
 
 def table_name(factory: Factory) -> str:
-    """The factory's own table, and control group."""
-    return f"airlock-{sha256_bytes(str(factory.root).encode())[:8]}"
+    """The factory's own table, and control group: one, by whatever path the factory is named."""
+    return f"airlock-{sha256_bytes(str(factory.root.resolve()).encode())[:8]}"
 
 
-def open_window(factory: Factory, order: Order, outside: Outside | None = None) -> Opened:
+def start_keeper(factory: Factory, outside: Outside | None = None) -> subprocess.Popen[bytes]:
+    """The process that will keep a window, waiting for its order: it takes a while to start. Without an order it ends
+    with the pipe that it waits at.
+
+    Args:
+        outside: where this process was before it entered an earlier window.
+    """
+    folder = factory.state / "window"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "keeper.log").open("ab") as log:
+        return subprocess.Popen(
+            [*(outside.words() if outside else []), sys.executable, "-P", "-m", "airlock.firewall.keeper"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd="/", start_new_session=True,
+            env=outside.environment if outside else None,
+        )  # fmt: skip
+
+
+def dismiss(process: subprocess.Popen[bytes]) -> None:
+    """End a keeper that nobody has given an order, or that did not answer to it."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.kill()
+    process.wait()
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()
+    process.stdout.close()
+
+
+def open_window(
+    factory: Factory, order: Order, *, outside: Outside | None = None, keeper: subprocess.Popen[bytes] | None = None
+) -> Opened:
     """Open one and wait until it is.
 
     Args:
         outside: where this process was before it entered an earlier one.
+        keeper: one that waits already.
 
     Raises:
         StateError: one is open already.
@@ -120,23 +151,15 @@ def open_window(factory: Factory, order: Order, outside: Outside | None = None) 
             f"the window {now.id} is open already, until {now.until} ({now.verb}: {now.reason}, {now.requester})",
             remedy="Wait for its end, or close it: airlock window close --reason …",
         )
-    order.folder.mkdir(parents=True, exist_ok=True)
-    with (order.folder / "keeper.log").open("ab") as log:
-        process = subprocess.Popen(
-            [*(outside.words() if outside else []), sys.executable, "-P", "-m", "airlock.firewall.keeper"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd="/", start_new_session=True,
-            env=outside.environment if outside else None,
-        )  # fmt: skip
+    process = keeper or start_keeper(factory, outside)
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(msgspec.json.encode(order) + b"\n")
-    process.stdin.flush()
+    with contextlib.suppress(BrokenPipeError):  # it was killed; it says nothing then
+        process.stdin.write(msgspec.json.encode(order) + b"\n")
+        process.stdin.flush()
     told = hear(process, _STARTING)
     if told is None or told.event != "open" or told.record is None or told.entrance is None:
-        process.kill()
-        process.wait()
-        process.stdin.close()
-        process.stdout.close()
+        dismiss(process)
         recover(factory)
         if told is None:
             raise WindowError("whoever was to keep the window ended at once", remedy=f"See {order.folder}/keeper.log.")

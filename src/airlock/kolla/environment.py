@@ -71,6 +71,8 @@ class Description(msgspec.Struct, frozen=True):
         options: of ``[DEFAULT]``; ``sections``: section → its options.
         repositories: vendor apt repositories of repos.yaml by base.
         extrepo: repositories that ``base`` enables by extrepo.
+        repos: file → base (``debian``, ``debian-aarch64``) → repository → how it is enabled, as Kolla's own files say.
+        keys: list of base's template (``base_apt_keys`` …) → the keys that it fetches, as the template has them.
     """
 
     version: str
@@ -82,6 +84,8 @@ class Description(msgspec.Struct, frozen=True):
     sections: dict[str, list[str]]
     repositories: dict[str, list[str]]
     extrepo: list[str]
+    repos: dict[str, dict[str, dict[str, Any]]] = {}
+    keys: dict[str, list[dict[str, str]]] = {}
 
 
 class Rendered(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ from airlock.core.toml import nearest
 from airlock.definition.model import DEBIAN_ARCHITECTURES, LoadedDefinition
 from airlock.kolla.apt_sources import MIRROR, parse_sources_list, seal_sources_list
 from airlock.kolla.environment import Description
+from airlock.kolla.vendors import kept_repositories, keys_override, repos_yaml, sealed
 
 Mode = Literal["upstream", "sealed"]
 
@@ -92,18 +93,19 @@ def write_knobs(
     sections = {name: dict(table) for name, table in definition.kolla.conf.items() if name != "DEFAULT"}
 
     kept = set(definition.vendor_repositories)
-    if not kept & set(kolla.repositories.get(definition.base.distribution, [])):
-        overrides.append(("without-keys.j2", _template("without-keys.j2")))
-        write_file(work / "repos.yaml", f"{{{definition.base.distribution}: {{}}}}\n".encode(), durable=False)
-        options["repos_yaml"] = work / "repos.yaml"
+    repositories = kept_repositories(kolla, definition.base.distribution, definition.base.release, arch, kept)
+    overrides.append(("vendor-keys.j2", keys_override(kolla, repositories)))
+    enabled = {name: sealed(name, one) for name, one in repositories.items()} if mode == "sealed" else repositories
+    write_file(work / "repos.yaml", repos_yaml(definition.base.distribution, enabled), durable=False)
+    options["repos_yaml"] = work / "repos.yaml"
     if kolla.extrepo and not kept & set(kolla.extrepo) and definition.base.distribution == "debian":
         overlay["base/airlock-extrepo"] = _template("airlock-extrepo")
         overrides.append(("without-extrepo.j2", _template("without-extrepo.j2")))
     if mode == "sealed":
-        if kept:
+        if by_extrepo := sorted(kept & set(kolla.extrepo)):
             raise DefinitionError(
-                f"{loaded.path}: vendor repositories cannot be carried yet: {', '.join(sorted(kept))}",
-                remedy="Write vendor_repositories = [] and leave out the images that need them.",
+                f"{loaded.path}: vendor repositories of extrepo cannot be carried yet: {', '.join(by_extrepo)}",
+                remedy="Take them out of vendor_repositories: the distribution's own packages come in their place.",
             )
         if not listed:
             raise DefinitionError(f"{loaded.path}: base {definition.base.distribution} cannot be built sealed yet")

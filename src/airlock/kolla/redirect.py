@@ -1,4 +1,4 @@
-"""Lead what a Dockerfile fetches to the mirror where Kolla has no knob for it: ``curl``, ``wget``, small ecosystems.
+"""Lead to the mirror what a Dockerfile fetches and Kolla has no knob for: ``curl``, ``wget``, ``gpg``, ecosystems.
 
 The address stands in the Dockerfile in full, or in an ``ARG`` that is put together of others. It is replaced there, in
 the sealed rendering alone; the upstream rendering, which is read for demands, keeps it. Programs with an index of their
@@ -18,6 +18,8 @@ _GAP = r"(?:[ \t]|\\\n)+"  # between two words of a command; a line may go on be
 # Kind of demand → the command's head, and what is put behind it.
 _CLIENTS = {
     "galaxy": (rf"ansible-galaxy{_GAP}collection{_GAP}install", "--server {address}/api/"),
+    "grafana-plugin": ("grafana-cli", "--repo {address}"),
+    "gem": (rf"(?:fluent-)?gem{_GAP}install", "--clear-sources --source {address}/"),
 }
 _END = r"(?=[\s'\"})]|\Z)"  # of an address in a shell command: what it begins is another one
 
@@ -26,7 +28,8 @@ def redirect(dockerfile: str, addresses: Mapping[str, str], image: str) -> str:
     """The Dockerfile with other addresses.
 
     Args:
-        addresses: as the Dockerfile has them, variables put in → on the mirror.
+        addresses: as the Dockerfile has them, variables put in → on the mirror. A keyserver with the ids of keys stands
+            for the command that asks it.
         image: for the message.
 
     Raises:
@@ -43,7 +46,10 @@ def redirect(dockerfile: str, addresses: Mapping[str, str], image: str) -> str:
                 found.add(value)
     text = "\n".join(lines)
     for url, address in addresses.items():
-        text, count = re.subn(re.escape(url) + _END, lambda _, new=address: new, text)  # type: ignore[misc]
+        by_keyserver = " " in url  # and the keys' ids
+        pattern = _received(url) if by_keyserver else re.compile(re.escape(url) + _END)
+        new = _taken(address) if by_keyserver else address
+        text, count = pattern.subn(lambda _, new=new: new, text)  # type: ignore[misc]
         if count:
             found.add(url)
     if missing := sorted(addresses.keys() - found):
@@ -52,6 +58,26 @@ def redirect(dockerfile: str, addresses: Mapping[str, str], image: str) -> str:
             remedy="Write it in full, or into an ARG, by a template override.",
         )
     return text
+
+
+def _received(spec: str) -> re.Pattern[str]:
+    """``gpg --keyserver … --recv-keys …`` as a Dockerfile has it, over continued lines."""
+    server, *keys = map(re.escape, spec.split(" "))
+    gap = r"(?:[ \t]|\\[ \t]*\n)+"
+    return re.compile(gap.join(("gpg", "--keyserver", server, "--recv-keys", *keys)) + r"(?![\w])")
+
+
+def _taken(addresses: str) -> str:
+    """Commands that leave gpg with the keys as after receiving them, but for the times that it notes beside them.
+
+    ``pubring.gpg`` is a row of keys, which gpg reads where it has made no keyring yet: the same bytes in every build.
+    """
+    ring = "~/.gnupg/pubring.gpg"
+    parts = [
+        f"curl -qfsS {one} -o ~/.gnupg/key.asc && gpg --dearmor <~/.gnupg/key.asc >>{ring}"
+        for one in addresses.split(" ")
+    ]
+    return " && ".join(["mkdir -p -m 700 ~/.gnupg", *parts])
 
 
 def _expanded(value: str, known: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from airlock.definition.model import LoadedDefinition
-from airlock.kolla.apt_sources import MIRROR, parse_sources_list
+from airlock.kolla.apt_sources import MIRROR, is_mirror_list, parse_sources_list
 from airlock.kolla.digests import context_digest, dockerfile_digest
 from airlock.kolla.environment import KollaEnvironment, Rendered, SourceWant, WorkerImage
 from airlock.kolla.overrides import Mode, SealedSource, write_knobs
@@ -148,7 +148,7 @@ def render(
         upstreams[OPENDEV] = answer.tarballs_base
         if "sources.list" in apt:
             listed = parse_sources_list(apt["sources.list"].decode(), knobs.sources_list)
-            upstreams |= {source.upstream: source.address for source in listed}
+            upstreams |= {one.upstream: one.address for one in listed if not is_mirror_list(one.address)}
     return RenderedTree(
         mode=mode,
         arch=arch,

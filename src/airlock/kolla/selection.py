@@ -102,10 +102,20 @@ def wanted(words: Iterable[str], parents: Mapping[str, str], where: str) -> list
 
 
 def lineage(by_name: Mapping[str, WorkerImage], name: str) -> list[WorkerImage]:
-    """An image and its ancestors, the root last."""
+    """An image and its ancestors, the root last.
+
+    Raises:
+        DefinitionError: an image is its own ancestor.
+    """
     line = [by_name[name]]
-    while line[-1].parent:
-        line.append(by_name[line[-1].parent])
+    while parent := line[-1].parent:
+        if any(one.name == parent for one in line):
+            chain = " ← ".join([*(one.name for one in line), parent])
+            raise DefinitionError(
+                f"image {name} is built from itself: {chain}",
+                remedy="Correct the FROM of one of them in Kolla's templates or in the overrides.",
+            )
+        line.append(by_name[parent])
     return line
 
 

@@ -170,11 +170,13 @@ def describe(channel: Channel, _request: dict[str, Any]) -> None:
 
     conf = load_configuration([])
     repositories: dict[str, set[str]] = {}
-    for file in sorted(Path(methods.__file__).parent.glob("repos*.yaml")):
-        for base, repos in yaml.safe_load(file.read_text("utf-8")).items():
+    files = {file.name: yaml.safe_load(file.read_text("utf-8")) for file in _repos_files(methods)}
+    for bases in files.values():
+        for base, repos in bases.items():
             repositories.setdefault(base.split("-")[0], set()).update(repos)
     docker = KollaWorker._get_images_dir(None)
-    found = re.findall(r"extrepo enable (\S+)", (Path(docker) / "base/Dockerfile.j2").read_text("utf-8"))
+    template = (Path(docker) / "base/Dockerfile.j2").read_text("utf-8")
+    found = re.findall(r"extrepo enable (\S+)", template)
     channel.emit(
         "description",
         version=version.version_info.cached_version_string(),
@@ -186,7 +188,26 @@ def describe(channel: Channel, _request: dict[str, Any]) -> None:
         sections={name: sorted(group._opts) for name, group in conf._groups.items()},
         repositories={base: sorted(repos) for base, repos in repositories.items()},
         extrepo=found,
+        repos=files,
+        keys=_keys(template),
     )
+
+
+def _repos_files(methods: Any) -> list[Path]:
+    return sorted(Path(methods.__file__).parent.glob("repos*.yaml"))
+
+
+def _keys(template: str) -> dict[str, list[dict[str, str]]]:
+    """The lists of keys that ``base`` fetches, by variable, as its template has them."""
+    import jinja2
+    from jinja2 import nodes
+
+    found: dict[str, list[dict[str, str]]] = {}
+    for assignment in jinja2.Environment().parse(template).find_all(nodes.Assign):  # noqa: S701 (Dockerfiles, not HTML)
+        name = getattr(assignment.target, "name", "")
+        if name in ("base_apt_keys", "base_remote_apt_keys"):
+            found[name] = assignment.node.as_const()
+    return found
 
 
 def render(channel: Channel, request: dict[str, Any]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
-from pathlib import PurePosixPath
+from collections.abc import Collection, Sequence
 
 import msgspec
 
 from airlock.core.errors import IntegrityError, ResolutionError
+from airlock.core.paths import safe_relative
 from airlock.kolla.apt_sources import AptSource
 from airlock.lock.apt_root import Target
 from airlock.lock.apt_text import fields
@@ -47,21 +47,30 @@ class Catalogue:
             name = f"{target.source.upstream}/{target.source.suite}"
             self.releases[name] = release_fields(target.release.read_bytes())
 
-    def find(self, name: str, version: str, arch: str) -> Offer:
+    def find(self, name: str, version: str, arch: str, sources: Collection[AptSource]) -> Offer:
         """The package that apt means by name, version and architecture.
+
+        Args:
+            sources: those in force; no other can be meant.
 
         Raises:
             ResolutionError: two sources offer different files as the same version.
             IntegrityError: it is listed without a sha256, or not at all.
         """
         wanted = (version, arch)
-        offers = [offer for offer in self._named(name) if (offer.artifact.version, offer.artifact.arch) == wanted]
+        places = {(source.upstream, source.place(part)) for source in sources for part in source.components or ("",)}
+        offers = [
+            offer
+            for offer in self._named(name)
+            if (offer.artifact.version, offer.artifact.arch) == wanted
+            and (offer.artifact.upstream, offer.artifact.suite) in places
+        ]
         if not offers:
             raise IntegrityError(f"apt chose {name} {version} [{arch}], which no index lists with a sha256")
         if len({offer.artifact.sha256 for offer in offers}) > 1:
-            places = ", ".join(f"{offer.artifact.upstream} {offer.artifact.suite}" for offer in offers)
+            both = ", ".join(f"{offer.artifact.upstream} {offer.artifact.suite}" for offer in offers)
             raise ResolutionError(
-                f"{places} offer different files as {name} {version} [{arch}]",
+                f"{both} offer different files as {name} {version} [{arch}]",
                 remedy="Leave one of the sources out, or pin the package to one of them.",
             )
         return offers[0]
@@ -70,6 +79,10 @@ class Catalogue:
         """Up to three names like this one."""
         names = {known for _, _, _, places in self._files for known in places}
         return difflib.get_close_matches(name, names, n=3, cutoff=0.75)
+
+    def offering(self, name: str) -> set[str]:
+        """The upstreams that have a package of that name."""
+        return {source.upstream for source, _, _, places in self._files if name in places}
 
     def _named(self, name: str) -> list[Offer]:
         offers: list[Offer] = []
@@ -96,7 +109,15 @@ def _offer(source: AptSource, component: str, stanza: str) -> Offer | None:
     values = fields(stanza)
     if not all(values.get(key) for key in ("package", "version", "architecture", "filename", "size", "sha256")):
         return None
-    file = PurePosixPath(values["filename"]).name
+    path = values["filename"].removeprefix("./")
+    try:
+        file = safe_relative(path).name
+    except IntegrityError as error:
+        raise IntegrityError(
+            f"{source.upstream} {source.place(component)} lists {values['package']} {values['version']} at an "
+            f"{error.message}",
+            remedy="Do not trust this repository; nothing was written.",
+        ) from None
     artifact = Artifact(
         id=artifact_id("deb", file),
         kind="deb",
@@ -107,9 +128,9 @@ def _offer(source: AptSource, component: str, stanza: str) -> Offer | None:
         sha256=values["sha256"].lower(),
         size=int(values["size"]),
         upstream=source.upstream,
-        path=values["filename"],
+        path=path,
         trust="signed-index",
-        suite=f"{source.suite}/{component}",
+        suite=source.place(component),
     )
     return Offer(artifact, stanza)
 

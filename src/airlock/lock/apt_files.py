@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 import msgspec
 
 from airlock.core.errors import ResolutionError, UnclassifiedError
-from airlock.kolla.apt_sources import AptSource, parse_sources_list
+from airlock.kolla.apt_sources import AptSource, parse_source_file
 from airlock.lock.apt_state import AptState
 
 _PREFERENCES = "/etc/apt/preferences"
@@ -30,7 +30,7 @@ def written(state: AptState, file: AptFile, image: str) -> AptState:
     """
     path = PurePosixPath(file.path)
     folder = str(path.parent)
-    is_list = file.path == _LISTS or (folder == f"{_LISTS}.d" and path.suffix == ".list")
+    is_list = file.path == _LISTS or (folder == f"{_LISTS}.d" and path.suffix in (".list", ".sources"))
     is_pin = file.path == _PREFERENCES or folder == f"{_PREFERENCES}.d"
     if is_list or is_pin:
         etc = {name: text for name, text in state.etc.items() if name != file.path}
@@ -43,7 +43,7 @@ def written(state: AptState, file: AptFile, image: str) -> AptState:
         return state
     raise UnclassifiedError(
         f"image {image}: writes {file.path}, whose effect on apt is not known",
-        remedy="Only one-line source lists, preferences and keys may be written below /etc/apt.",
+        remedy="Only source lists (.list, .sources), preferences and keys may be written below /etc/apt.",
     )
 
 
@@ -67,13 +67,12 @@ def sources_in_force(state: AptState, known: Sequence[AptSource], where: str) ->
     by_place = {(source.address, source.suite): source for source in known}
     found: list[AptSource] = []
     for path, text in state.etc.items():
-        for line in parse_sources_list(text, path) if path.startswith(_LISTS) else ():
+        for line in parse_source_file(path, text) if path.startswith(_LISTS) else ():
             source = by_place.get((line.address, line.suite))
             if source is None or not set(line.components) <= set(source.components):
                 raise ResolutionError(
-                    f"{where}: {path} names {line.address} {line.suite} {' '.join(line.components)}, "
-                    "which is not among the sources of this lock",
+                    f"{where}: {path} names {line.address} {line.words}, which is not among the sources of this lock",
                     remedy="Leave that source out by an override of Kolla's templates.",
                 )
-            found.append(AptSource(source.upstream, source.address, source.suite, line.components))
+            found.append(msgspec.structs.replace(source, components=line.components))
     return found

@@ -18,6 +18,7 @@ from airlock.lock.gather import Gathered
 from airlock.lock.model import Demand, Lock
 from airlock.lock.proof import RELOCK, Gap
 from airlock.lock.shortfall import Shortfall
+from airlock.lock.vendors import require_vendors
 from airlock.store.pool import Pool
 
 
@@ -36,7 +37,7 @@ def resolve_apt(
     arch = gathered.arch
     results: dict[str, AptResult] = {}
     taken = {
-        demand.image: resolve_base(demand, pool, gathered.apt_sources)
+        demand.image: resolve_base(demand, pool, gathered.base_sources)
         for demand in gathered.demands
         if demand.kind == "base-image" and is_reference(demand.spec)
     }
@@ -55,6 +56,9 @@ def resolve_apt(
                 steps = apt_steps(gathered.readings[image.name], gathered.context, known)
                 etc[image.name] = known
                 found = resolver.resolve(image.name, arch, steps, start)
+                if image.name not in gathered.definition.distribution_packages:
+                    kept = gathered.definition.vendor_repositories
+                    require_vendors(image, arch, kept, steps, found, resolver.offering)
                 results[image.name] = _together(base, found) if base else found
     return results
 

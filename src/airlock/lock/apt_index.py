@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from airlock.kolla.apt_sources import AptSource
+from airlock.kolla.apt_sources import AptSource, is_flat
 from airlock.lock.apt_catalogue import RELEASE_FIELDS
 from airlock.lock.apt_root import merge_sources
 from airlock.lock.apt_text import with_field
@@ -34,6 +34,8 @@ def apt_indexes(
 ) -> dict[str, bytes]:
     """Indexes by relative name: ``apt/<upstream>/dists/<suite>/Release`` and ``…/<component>/binary-<arch>/Packages``.
 
+    A flat repository has ``apt/<upstream>/<suite>Release`` and ``Packages`` beside it.
+
     Every suite and component of every source is there, even when nothing of it is locked, as a client would fail
     without. Packages is not compressed: it is small, and a client takes what Release lists.
 
@@ -51,20 +53,25 @@ def apt_indexes(
     wanted = sorted({*arches, *(deb.arch for deb in debs if deb.arch != "all" and not arches)})
     indexes: dict[str, bytes] = {}
     for source in merge_sources(sources):
-        folder = f"apt/{source.upstream}/dists/{source.suite}"
+        flat = is_flat(source.suite)
+        folder = f"apt/{source.upstream}/{source.suite if flat else f'dists/{source.suite}'}".rstrip("/")
         packages: dict[str, bytes] = {}
-        for component in source.components:
-            place = (source.upstream, f"{source.suite}/{component}")
-            listed = [deb for deb in debs if (deb.upstream, deb.suite) == place]
-            for arch in wanted:
-                text = "".join(
-                    with_field(stanzas[deb.id], "Filename", pool_filename(deb)) + "\n"
-                    for deb in listed
-                    if deb.arch in (arch, "all")
-                )
+        named = sorted({*wanted, *source.arches})
+        for component in source.components or ("",):
+            place = (source.upstream, source.place(component))
+            listed = [
+                (deb.arch, with_field(stanzas[deb.id], "Filename", pool_filename(deb)) + "\n")
+                for deb in debs
+                if (deb.upstream, deb.suite) == place
+            ]
+            if flat:
+                packages["Packages"] = "".join(text for _, text in listed).encode()
+                continue
+            for arch in named:
+                text = "".join(text for own, text in listed if own in (arch, "all"))
                 packages[f"{component}/binary-{arch}/Packages"] = text.encode()
         fields = releases.get(f"{source.upstream}/{source.suite}", {})
-        indexes[f"{folder}/Release"] = _release(source, fields, wanted, packages)
+        indexes[f"{folder}/Release"] = _release(source, fields, named, packages)
         indexes |= {f"{folder}/{name}": data for name, data in packages.items()}
     return dict(sorted(indexes.items()))
 
@@ -75,7 +82,9 @@ def _release(
     lines = [f"{name}: {fields[name]}" for name in RELEASE_FIELDS if fields.get(name)]
     if not {"Suite", "Codename"} & fields.keys():
         lines.append(f"Codename: {source.suite}")
-    lines += [f"Date: {_DATE}", f"Architectures: {' '.join(arches)}", f"Components: {' '.join(source.components)}"]
+    lines += [f"Date: {_DATE}", f"Architectures: {' '.join(arches)}"]
+    if source.components:
+        lines.append(f"Components: {' '.join(source.components)}")
     lines.append("SHA256:")
     for name, data in sorted(packages.items()):
         lines.append(f" {hashlib.sha256(data).hexdigest()} {len(data)} {name}")

@@ -6,7 +6,8 @@ solve another problem (a package named by one line may be removed by a later one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -72,7 +73,8 @@ class AptResolver:
         root: a folder of its own (about 60 MB of lists); kept between calls, it may be deleted afterwards.
         sources: every source that any image may enable.
         addresses: upstream's name → address for apt (``witness.url``).
-        keyrings: files whose keys may sign the Release files.
+        keyrings: files whose keys may sign the Release files of the distribution.
+        keys: path in the image → file of a vendor's keys (see ``AptRoot``).
         debian_arch: ``amd64`` …
         check_valid_until: refuse an expired Release.
         trusted: take the indexes without signature and whatever their age: for bytes that were checked otherwise,
@@ -88,6 +90,7 @@ class AptResolver:
         sources: Sequence[AptSource],
         addresses: Callable[[str], str],
         keyrings: Sequence[Path] = (),
+        keys: Mapping[str, Path] | None = None,
         debian_arch: str,
         check_valid_until: bool = True,
         trusted: bool = False,
@@ -99,6 +102,7 @@ class AptResolver:
             sources=sources,
             addresses=addresses,
             keyrings=keyrings,
+            keys=keys,
             debian_arch=debian_arch,
             check_valid_until=check_valid_until,
             trusted=trusted,
@@ -129,6 +133,10 @@ class AptResolver:
     def releases(self) -> dict[str, dict[str, str]]:
         """``<upstream>/<suite>`` → the fields of its Release that pins can name."""
         return dict(self._offers.releases)
+
+    def offering(self, name: str) -> set[str]:
+        """The upstreams that have a package of that name, whether or not an image enables them."""
+        return self._offers.offering(name)
 
     @property
     def _offers(self) -> Catalogue:
@@ -200,11 +208,11 @@ class AptResolver:
             plan = parse_plan(output)
         except ValueError as error:
             raise ResolutionError(f"{where}: apt said something unforeseen: {error}") from None
-        return follow(state, plan, named, self._offers.find)
+        return follow(state, plan, named, partial(self._offers.find, sources=sources))
 
     def _sources_list(self) -> str:
-        lines = (f"deb {source.address} {source.suite} {' '.join(source.components)}\n" for source in self.sources)
-        return "".join(lines)
+        """The distribution's own; a vendor's are enabled by images that take them."""
+        return "".join(f"deb {source.address} {source.words}\n" for source in self.sources if not source.keyring)
 
     def _refused(self, words: AptWords, where: str, output: str, errors: str) -> ResolutionError:
         block = output.partition("The following packages have unmet dependencies:")

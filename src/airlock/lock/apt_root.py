@@ -50,7 +50,8 @@ class AptRoot:
         root: the folder; made, and owned by this object.
         sources: every source that may ever be in force.
         addresses: upstream's name → the address that apt is to use for it.
-        keyrings: files whose keys may sign a Release.
+        keyrings: files whose keys may sign a Release of the distribution.
+        keys: path in the image (``AptSource.keyring``) → file of the keys that alone may sign what names it.
         debian_arch: Debian's name of the architecture.
         check_valid_until: refuse a Release past its Valid-Until.
         trusted: take indexes unsigned and expired: for bytes that were checked otherwise (a lock's own).
@@ -64,6 +65,7 @@ class AptRoot:
         sources: Sequence[AptSource],
         addresses: Callable[[str], str],
         keyrings: Sequence[Path] = (),
+        keys: Mapping[str, Path] | None = None,
         debian_arch: str,
         check_valid_until: bool = True,
         trusted: bool = False,
@@ -83,11 +85,13 @@ class AptRoot:
             "log",
             "state",
             "keys",
+            "vendor-keys",
             "preferences.d",
             "conf.d",
         ):
             (self.root / folder).mkdir(parents=True, exist_ok=True)
         self._take_keys([] if trusted else keyrings)
+        self._signed_by = {} if trusted else self._vendor_keys(keys or {})
         (self.root / "apt.conf").write_text(self._configuration(check_valid_until), encoding="utf-8")
         find_tool("apt-get", "apt")
 
@@ -96,10 +100,25 @@ class AptRoot:
             if not keyring.is_file():
                 raise ToolError(
                     f"the keyring {keyring} does not exist",
-                    remedy="apt-get install debian-archive-keyring, or name keyrings under [apt] in factory.toml.",
+                    remedy=f"apt-get install {keyring.stem}, or name keyrings under [apt] in factory.toml.",
                 )
             suffix = ".asc" if keyring.suffix == ".asc" else ".gpg"
             shutil.copyfile(keyring, self.root / "keys" / f"{number:02}{suffix}")
+
+    def _vendor_keys(self, keys: Mapping[str, Path]) -> dict[str, Path]:
+        """Keyring in the image → a copy whose name tells apt whether it is armored."""
+        copies: dict[str, Path] = {}
+        for number, keyring in enumerate(dict.fromkeys(one.keyring for one in self.sources if one.keyring)):
+            if keyring not in keys:
+                names = ", ".join(one.upstream for one in self.sources if one.keyring == keyring)
+                raise ResolutionError(
+                    f"the vendor repository {names} is signed by {keyring}, which no command of an image fetches",
+                    remedy="Have base fetch that key (base_apt_keys_append or base_remote_apt_keys_append).",
+                )
+            data = keys[keyring].read_bytes()
+            copies[keyring] = self.root / "vendor-keys" / f"{number:02}{'.asc' if data[:5] == b'-----' else '.gpg'}"
+            copies[keyring].write_bytes(data)
+        return copies
 
     def _configuration(self, check_valid_until: bool) -> str:
         """apt.conf(5). APT_CONFIG is read before any option of the command line, so the host's files never are."""
@@ -140,15 +159,19 @@ class AptRoot:
 
     def _sources_list(self, sources: Sequence[AptSource]) -> str:
         return "".join(
-            f"deb {self._option(source.upstream)}{self._address[source.upstream]} {source.suite} "
-            f"{' '.join(source.components)}\n"
+            f"deb {self._options(source)}{self._address[source.upstream]} {source.words}\n"
             for source in merge_sources(sources)
         )
 
-    def _option(self, upstream: str) -> str:
-        if self._trusted:
-            return "[trusted=yes] "
-        return "[check-valid-until=no] " if upstream in self._dated else ""
+    def _options(self, source: AptSource) -> str:
+        options = ["trusted=yes"] if self._trusted else []
+        if not self._trusted and source.upstream in self._dated:
+            options.append("check-valid-until=no")
+        if source.keyring in self._signed_by:
+            options.append(f"signed-by={self._signed_by[source.keyring]}")
+        if source.arches:
+            options.append(f"arch={','.join(source.arches)}")
+        return f"[{' '.join(options)}] " if options else ""
 
     def enter(
         self,
@@ -214,9 +237,18 @@ class AptRoot:
 
     def _update_error(self, text: str) -> AirlockError:
         said = "\n".join(line for line in text.splitlines() if line.startswith(("E:", "W:", "  ")))
-        names = ", ".join(f"{source.upstream} {source.suite}" for source in self.sources)
+        # apt says which one it is by the address that it has for it.
+        said_of = [one for one in self.sources if re.search(re.escape(self._address[one.upstream]) + r"[/ ]", said)]
+        names = ", ".join(f"{source.upstream} {source.suite}" for source in said_of or self.sources)
         message = f"the package indexes of {names} were refused; apt said:\n{said}"
         if _DISTRUST.search(text):
+            if said_of and all(one.keyring for one in said_of):
+                keys = ", ".join(dict.fromkeys(one.keyring for one in said_of))
+                return IntegrityError(
+                    message,
+                    remedy=f"The vendor signs with another key than Kolla fetches as {keys}, or has not signed anew. "
+                    "See whether a newer Kolla names another key or address; do not go on without.",
+                )
             return IntegrityError(
                 message,
                 remedy="Name the right keyrings under [apt] in factory.toml; for a mirror that lags behind, set "
@@ -236,18 +268,23 @@ class AptRoot:
         form = "$(REPO_URI)\t$(RELEASE)\t$(COMPONENT)\t$(METAKEY)\t$(FILENAME)"
         # With release info apt leaves out empty files, which are as good as others here.
         command = ["apt-get", "indextargets", "--no-release-info", "--format", form, "Created-By: Packages"]
-        by_address = {(unquote(self._address[source.upstream]), source.suite): source for source in self.sources}
+        # apt tells the suite of a flat repository without its slash.
+        by_address = {
+            (unquote(self._address[source.upstream]), source.suite.rstrip("/")): source for source in self.sources
+        }
         found: list[Target] = []
         for line in self.apt(command).stdout.decode().splitlines():
             address, suite, component, key, name = line.split("\t")
             source = by_address[unquote(address).rstrip("/"), suite]
-            target = Target(source, component, Path(name), _release_of(name, key))
+            target = Target(source, component if source.components else "", Path(name), _release_of(name, key))
             if target.packages.exists() or _lists(target.release, key):
                 found.append(target)
             elif not key.endswith("/binary-all/Packages"):
                 raise ResolutionError(
-                    f"{source.upstream} {source.suite} {component} has no packages for {self.debian_arch}",
-                    remedy="Leave the source out of Kolla's sources.list for this architecture.",
+                    f"{source.upstream} {source.place(component)} has no packages for {self.debian_arch}",
+                    remedy=f"Take {source.upstream} out of vendor_repositories, and leave out the images that need it."
+                    if source.keyring
+                    else "Leave the source out of Kolla's sources.list for this architecture.",
                 )
         return found
 
@@ -270,6 +307,10 @@ def merge_sources(sources: Sequence[AptSource]) -> list[AptSource]:
     for source in sources:
         key = (source.upstream, source.suite)
         known = merged.get(key)
-        components = tuple(dict.fromkeys((*(known.components if known else ()), *source.components)))
-        merged[key] = AptSource(source.upstream, (known or source).address, source.suite, components)
+        if known is None:
+            merged[key] = source
+            continue
+        components = tuple(dict.fromkeys((*known.components, *source.components)))
+        arches = tuple(dict.fromkeys((*known.arches, *source.arches)))
+        merged[key] = msgspec.structs.replace(known, components=components, arches=arches)
     return list(merged.values())

@@ -15,18 +15,23 @@ from airlock.kolla.reading.model import (
     BaseImage,
     Command,
     Download,
+    GitClone,
     ImageReading,
+    KeyFetch,
     PipInstall,
+    Playbook,
     SourceAdd,
     VendorRepository,
 )
 from airlock.kolla.render import RenderedImage
+from airlock.lock.keys import is_key, key_spec
 from airlock.lock.model import Demand, Kind
 
 LEFT_OUT = "left out by the definition"
 INSTEAD = "left out by the definition: the distribution's own packages instead"
-NAMED: tuple[Kind, ...] = ("galaxy",)
+NAMED: tuple[Kind, ...] = ("galaxy", "gem", "grafana-plugin")
 """Kinds that are called alike in a reading and in a lock, and whose words are the command's."""
+CLONE: Kind = "git-clone"
 _ARCHIVES = {"plugin": "plugins-archive", "addition": "additions-archive"}
 
 
@@ -64,10 +69,18 @@ def image_demands(
         elif isinstance(detail, SourceAdd):
             for section in sections.get(detail.archive, ()):
                 demands.append(_demand(arch, reading, command, "source", section))
+        elif isinstance(detail, KeyFetch):
+            demands.append(_demand(arch, reading, command, "key", key_spec(detail)))
+        elif isinstance(detail, Download) and is_key(detail):
+            demands.append(_demand(arch, reading, command, "key", detail.url))
         elif isinstance(detail, Download):
             demands.append(_demand(arch, reading, command, "file", detail.url))
         elif isinstance(detail, VendorRepository) and detail.name not in vendor_repositories:
             demands.append(_demand(arch, reading, command, "vendor-repository", detail.name, LEFT_OUT))
+        elif isinstance(detail, GitClone):
+            demands.append(_demand(arch, reading, command, CLONE, clone_spec(detail)))
+        elif isinstance(detail, Playbook):
+            gaps.append(_playbook_text(reading.image, command.line, detail))
         elif command.demand in NAMED:
             kind = next(kind for kind in NAMED if kind == command.demand)
             demands.append(_demand(arch, reading, command, kind, " ".join(command.argv[1:])))
@@ -76,6 +89,19 @@ def image_demands(
     if gaps:
         raise UnclassifiedError("\n".join(gaps))
     return demands
+
+
+def clone_spec(clone: GitClone) -> str:
+    """A clone in the lock's words."""
+    return f"{clone.url} @ {clone.branch}" if clone.branch else clone.url
+
+
+def _playbook_text(image: str, line: int, playbook: Playbook) -> str:
+    return (
+        f"image {image}, line {line}: what {', '.join(playbook.playbooks)} fetches cannot be told: a playbook clones, "
+        "downloads and installs as its roles, variables and machine decide (leave the image out, [leave_out] in the "
+        "definition, or write the commands that fetch into a template override in its place)"
+    )
 
 
 def vendor_repository_demands(image: RenderedImage, arch: str, definition: Definition) -> list[Demand]:

@@ -1,4 +1,4 @@
-"""What every small ecosystem keeps to (CONTRIBUTING.md): it answers demands of one kind, and serves what it found.
+"""What every small ecosystem keeps to (docs/ecosystems/how-to-add.md): it answers one kind of demand, and serves it.
 
 In the room each image has an index of its own for each kind, at an address that is made from the locked files. So what
 is locked is what is offered, whatever other images take; and other files give another Dockerfile.

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from airlock.core.errors import UnclassifiedError
-from airlock.definition.model import LoadedDefinition
+from airlock.definition.model import Definition, LoadedDefinition
 from airlock.kolla.apt_sources import AptSource, parse_sources_list
 from airlock.kolla.environment import KollaEnvironment
 from airlock.kolla.overrides import SealedSource, own_shims
@@ -18,10 +18,12 @@ from airlock.kolla.render import RenderedTree, render, unsealed_sources
 from airlock.lock.demands import archive_sections, image_demands, vendor_repository_demands
 from airlock.lock.downloads import sealed_files
 from airlock.lock.git_repositories import repository_demands
-from airlock.lock.image_index import sealed_indexes
+from airlock.lock.image_index import sealed_clones, sealed_indexes
+from airlock.lock.keys import sealed_keys
 from airlock.lock.model import Artifact, Demand, Image, Lock
 from airlock.lock.proof import Expected
 from airlock.lock.shortfall import Shortfall
+from airlock.lock.vendors import enabled_sources
 
 
 class Gathered(msgspec.Struct, frozen=True):
@@ -31,6 +33,7 @@ class Gathered(msgspec.Struct, frozen=True):
         tree: the rendering as upstream has it.
         readings: image → the reading of its Dockerfile.
         demands: of all images, without answers.
+        vendors: the vendor repositories that images enable and the definition keeps.
     """
 
     tree: RenderedTree
@@ -38,6 +41,8 @@ class Gathered(msgspec.Struct, frozen=True):
     demands: tuple[Demand, ...]
 
     distribution: str
+    definition: Definition
+    vendors: tuple[AptSource, ...] = ()
 
     @property
     def arch(self) -> str:
@@ -46,6 +51,11 @@ class Gathered(msgspec.Struct, frozen=True):
 
     @property
     def apt_sources(self) -> list[AptSource]:
+        """Every source that an image may enable."""
+        return [*self.base_sources, *self.vendors]
+
+    @property
+    def base_sources(self) -> list[AptSource]:
         """What Kolla's source list names; the base image has the same."""
         return parse_sources_list(self.tree.apt.get("sources.list", b"").decode())
 
@@ -97,7 +107,8 @@ def gather(
             demands += vendor_repository_demands(image, arch, loaded.definition)
     if gaps and shortfall is None:
         raise UnclassifiedError("\n".join(gap.message for gap in gaps))
-    return Gathered(tree, readings, tuple(demands), loaded.definition.base.distribution)
+    vendors = tuple(enabled_sources(readings.values()))
+    return Gathered(tree, readings, tuple(demands), loaded.definition.base.distribution, loaded.definition, vendors)
 
 
 def _files_of(folder: Path) -> Callable[[str], bytes | None]:
@@ -155,6 +166,9 @@ def render_sealed(
     """
     own = [demand for demand in demands if demand.arch == arch]
     sources, files, indexes = sealed_sources(own, by_id), sealed_files(own, by_id), sealed_indexes(own, by_id)
+    for addresses in (sealed_keys(own, by_id), sealed_clones(own, by_id)):
+        for image, places in addresses.items():
+            files.setdefault(image, {}).update(places)
     return render(environment, loaded, arch, "sealed", work / f"sealed-{arch}", sources, files, indexes)
 
 

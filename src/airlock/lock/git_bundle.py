@@ -14,13 +14,25 @@ from airlock.core.git import TOO_LARGE, Git
 BRANCH = "refs/heads/airlock"
 HEADS = "refs/heads/"
 TAGS = "refs/tags/"
+_SETTINGS = ("-c", "pack.threads=1", "-c", "repack.writeBitmaps=false")
 
 
 def write_git_bundle(git: Git, commit: str, branch: str, file: Path, where: str) -> None:
     """Make the bundle of a commit that a repository has. The same history and refs give the same bytes.
 
+    Args, Raises: see ``tidy``.
+    """
+    tidy(git, commit, branch, where)
+    said = git.ask(*_SETTINGS, "bundle", "create", "--quiet", str(file), "--all")
+    if not said.ok:
+        raise _unsound(said.words, where)
+
+
+def tidy(git: Git, commit: str, branch: str, where: str) -> None:
+    """Leave of a repository one commit's history, packed in one file, and the refs that lead to it.
+
     Args:
-        git: its repository; loses all that is not written.
+        git: its repository; loses all else.
         branch: full name of the ref that the commit was found at, if it was a branch.
         where: the repository and ref, for messages.
 
@@ -32,17 +44,16 @@ def write_git_bundle(git: Git, commit: str, branch: str, file: Path, where: str)
     git("update-ref", "--stdin", data="".join(changes).encode())
     git("symbolic-ref", "HEAD", BRANCH)
     # Packed anew, by one thread: what an upstream's server had packed how decides nothing.
-    settings = ("-c", "pack.threads=1", "-c", "repack.writeBitmaps=false")
-    for command in (
-        (*settings, "repack", "-a", "-d", "-F", "-q"),
-        ("fsck", "--no-progress", "--no-dangling"),
-        (*settings, "bundle", "create", "--quiet", str(file), "--all"),
-    ):
+    for command in ((*_SETTINGS, "repack", "-a", "-d", "-F", "-q"), ("fsck", "--no-progress", "--no-dangling")):
         said = git.ask(*command)
-        if TOO_LARGE in said.words:
-            raise ResolutionError(f"{where}: its history is larger than a bundle carries", remedy=_ANOTHER)
         if not said.ok:
-            raise ResolutionError(f"{where}: its history is not sound: {said.words}", remedy=_ANOTHER)
+            raise _unsound(said.words, where)
+
+
+def _unsound(words: str, where: str) -> ResolutionError:
+    if TOO_LARGE in words:
+        return ResolutionError(f"{where}: its history is larger than a bundle carries", remedy=_ANOTHER)
+    return ResolutionError(f"{where}: its history is not sound: {words}", remedy=_ANOTHER)
 
 
 _ANOTHER = "Name another ref, or another repository: [upstreams.NAME] address in factory.toml."

@@ -18,7 +18,7 @@ from airlock.core.files import write_file
 from airlock.fetch.transcript import read_transcript
 from airlock.kolla.apt_sources import AptSource
 from airlock.lock.apt_index import apt_indexes
-from airlock.lock.demands import NAMED
+from airlock.lock.demands import CLONE, NAMED
 from airlock.lock.ecosystems import FACTS, room_indexes
 from airlock.lock.model import Lock
 from airlock.lock.pypi_index import pypi_indexes
@@ -73,7 +73,7 @@ def build_indexes(lock: Lock, pool: Pool) -> dict[str, bytes]:
 
 def _facts(lock: Lock, pool: Pool) -> dict[str, Any]:
     """What indexes say of files; nothing where no image has such a demand."""
-    if not any(demand.kind in NAMED for demand in lock.demands):
+    if not any(demand.kind in (*NAMED, CLONE) for demand in lock.demands):
         return {}
     return msgspec.json.decode(_kept(lock, pool, FACTS), type=dict[str, Any])
 

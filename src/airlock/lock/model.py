@@ -23,13 +23,19 @@ Kind = Literal[
     "python-build",  # what building one sdist needs in isolation; spec is the sdist's file name
     "source",  # one source or plugin archive that kolla-build adds to the context; spec is its kolla-build.conf section
     "file",  # one file that a RUN fetches by curl or wget; spec is its address
+    "key",  # keys of vendor repositories that a RUN fetches; spec is an address, or a keyserver and the keys' ids
     "galaxy",  # one `ansible-galaxy collection install`; spec is its words; answered by collections
+    "gem",  # one `gem install`; spec is its words; answered by Ruby gems
+    "grafana-plugin",  # one `grafana-cli plugins install`; spec is its words; answered by plugins
+    "git-clone",  # one `git clone`; spec is ``<address>`` or ``<address> @ <branch>``; answered by a pack
     "base-image",  # FROM of a root image; answered by the .deb files it is made of, or by an image
     "vendor-repository",  # one that an image enables; answered by nothing when the definition leaves it out
     "git",  # a repository that the definition names; spec is ``<name> @ <ref>``; answered by a bundle of its history
     "tool",  # what the site needs to run Airlock and Kolla; spec is a requirement
 ]
-ArtifactKind = Literal["deb", "wheel", "sdist", "source", "file", "galaxy", "image", "git"]
+ArtifactKind = Literal[
+    "deb", "wheel", "sdist", "source", "file", "key", "galaxy", "gem", "grafana-plugin", "image", "git", "git-pack"
+]
 Trust = Literal["signed-index", "declared", "first-seen", "made"]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import subprocess
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -27,7 +28,16 @@ from airlock.firewall.model import Entrance
 from airlock.firewall.nftables import entrance, require_table
 from airlock.firewall.opened import Opened
 from airlock.firewall.selection import may_confine, select
-from airlock.firewall.window import make_order, no_window, open_window, order_for, share, table_name
+from airlock.firewall.window import (
+    dismiss,
+    make_order,
+    no_window,
+    open_window,
+    order_for,
+    share,
+    start_keeper,
+    table_name,
+)
 
 T = TypeVar("T")
 _LOOK = 0.5  # seconds between looks whether the window is still open
@@ -59,11 +69,16 @@ class Passage:
         self._inside = False
         self._outside: Outside | None = None
         self._without: WindowRecord | None = None
+        self._waiting: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Passage:
+        if self._settings.window.backend != "none":
+            self._waiting = start_keeper(self.factory)  # while it starts, the verb finds out what it is to fetch
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._waiting is not None:
+            dismiss(self._waiting)
         if self._without is not None:
             self._without.closed = utc_now()
             self._without.save(self.factory.windows)
@@ -145,7 +160,8 @@ class Passage:
                 )
             names = ", ".join(f"{host.name}:{host.port}" for host in asked.hosts)
             self._reporter.say(f"window: {settings.backend} opens {names} for at most {minutes:g} minutes")
-            shared = open_window(self.factory, order, self._outside)
+            keeper, self._waiting = self._waiting, None
+            shared = open_window(self.factory, order, outside=self._outside, keeper=keeper)
         else:
             self._reporter.say(f"window: {shared.record.id} is open, until {shared.record.until}")
         self._opened, self._places = shared, asked.places

@@ -18,7 +18,19 @@ from airlock.lock.model import Artifact, Demand, Image, Lock
 DERIVED = ("python-build", "tool")
 """Kinds of demand that no Dockerfile states: they follow from the answers of others."""
 
-ANSWERED = ("base-image", "file", "galaxy", "git", "python", "source", "tool")
+ANSWERED = (
+    "base-image",
+    "file",
+    "galaxy",
+    "gem",
+    "git",
+    "git-clone",
+    "grafana-plugin",
+    "key",
+    "python",
+    "source",
+    "tool",
+)
 """Kinds that an empty list of artifacts answers only with a note that says why (an apt command may install nothing)."""
 
 THREADS = 2

@@ -28,6 +28,7 @@ from airlock.kolla.environment import KollaEnvironment
 from airlock.kolla.render import OPENDEV
 from airlock.lock.apt_images import resolve_apt
 from airlock.lock.apt_resolver import AptResolver
+from airlock.lock.apt_root import merge_sources
 from airlock.lock.base_reference import fetch_bases, registries
 from airlock.lock.contents import Contents
 from airlock.lock.downloads import DownloadsResult, asked_downloads, resolve_downloads
@@ -36,6 +37,7 @@ from airlock.lock.ecosystems import ECOSYSTEMS, FACTS, asked_indexes
 from airlock.lock.gather import Gathered, gather, image_lines, render_sealed, require_sealed
 from airlock.lock.git_repositories import KOLLA, resolve_repositories, wanted_repositories
 from airlock.lock.indexes import STANZAS, AptIndexes
+from airlock.lock.keys import asked_keys, keyrings, resolve_keys
 from airlock.lock.model import Artifact, Demand, Image, Lock, make_lock
 from airlock.lock.python_chain import PythonChain
 from airlock.lock.python_files import GLIBC
@@ -107,6 +109,13 @@ async def resolve_lock(
     Raises:
         DefinitionError, UnclassifiedError, ResolutionError, UpstreamError, IntegrityError: see the resolvers.
     """
+    distribution = loaded.definition.base.distribution
+    if distribution not in ("debian", "ubuntu"):
+        raise ResolutionError(
+            f"{loaded.path}: packages of {distribution} cannot be resolved: this version has no solver for rpm",
+            remedy="Take debian or ubuntu as base.distribution. What an image of this base asks for is shown by "
+            "`airlock classify` on its rendered Dockerfile.",
+        )
     pool = Pool(factory.pool)
     known = addresses(factory.settings.upstreams, {})
     admit({name: known[name] for name in (PYPI, *wanted_repositories(loaded.definition)) if name in known})
@@ -231,7 +240,8 @@ class _Solver:
         gathered = await asyncio.to_thread(gather, environment, self._loaded, arch, self._work, noted)
         self.images += len(gathered.tree.images)
         self.left_out[arch] = gathered.tree.left_out
-        self._meet(gathered.tree.upstreams | registries(gathered.demands), parts)
+        vendors = {source.upstream: source.address for source in gathered.vendors}
+        self._meet(gathered.tree.upstreams | vendors | registries(gathered.demands), parts)
         if self._witness.live:  # solving again takes what the pool holds
             settings = self._factory.settings
             known = addresses(settings.upstreams, parts.upstreams)
@@ -244,14 +254,18 @@ class _Solver:
         files = await resolve_downloads(gathered.demands, self._witness, settled, shortfall)
         parts.add(list(files.demands), list(files.artifacts))
         parts.upstreams |= files.upstreams
-        resolver = self._apt_resolver(gathered)
+        keys = await resolve_keys(gathered.demands, self._witness, self._pool, settled, shortfall)
+        parts.add(list(keys.demands), list(keys.artifacts))
+        parts.upstreams |= keys.upstreams
+        by_id = {artifact.id: artifact for artifact in (*found.artifacts, *files.artifacts, *keys.artifacts)}
+        resolver = self._apt_resolver(gathered, keyrings(gathered.readings, keys.demands, by_id, self._pool))
         await self._update(resolver)
         plans = await asyncio.to_thread(resolve_apt, gathered, resolver, self._pool, self._reporter, shortfall)
         for plan in plans.values():
             parts.add(plan.demands, plan.artifacts)
             parts.apt.stanzas.update(plan.stanzas)
         parts.apt.releases.update(resolver.releases)
-        parts.apt.sources[:] = resolver.sources
+        parts.apt.sources[:] = merge_sources([*parts.apt.sources, *resolver.sources])
         python = self._python_resolver(arch)
         downloads = {url: self._pool.path(file.sha256) for url, file in files.by_address.items()}
         contents = Contents(gathered, found.archives, downloads)
@@ -268,7 +282,7 @@ class _Solver:
         if shortfall.refused:
             return
         parts.demands += [demand for demand in gathered.demands if demand.kind == "vendor-repository"]
-        answered_by: list[SourcesResult | DownloadsResult | Answers] = [found, files, *small]
+        answered_by: list[SourcesResult | DownloadsResult | Answers] = [found, files, keys, *small]
         by_id = {artifact.id: artifact for one in answered_by for artifact in one.artifacts}
         answers = [demand for one in answered_by for demand in one.demands]
         sealed = await asyncio.to_thread(render_sealed, environment, self._loaded, arch, self._work, answers, by_id)
@@ -294,8 +308,10 @@ class _Solver:
         """Addresses of the upstreams that this architecture will ask; not all that Kolla's files name are."""
         sources = asked_upstreams(self._loaded, gathered, self._witness, self._pool)
         listed = {name for name in gathered.tree.upstreams if name != OPENDEV} | set(registries(gathered.demands))
+        listed |= {source.upstream for source in gathered.vendors}
         addressed = sources | dict(known)
         asked = {name: addressed[name] for name in {PYPI, KOLLA, *listed, *sources} if name in addressed}
+        asked |= asked_keys(gathered.demands, known)
         return asked | asked_downloads(gathered.demands, known) | asked_indexes(gathered.demands, known)
 
     async def _update(self, resolver: AptResolver) -> None:
@@ -316,14 +332,16 @@ class _Solver:
             if name not in self._factory.settings.upstreams:
                 self._witness.add_upstream(name, address)
 
-    def _apt_resolver(self, gathered: Gathered) -> AptResolver:
+    def _apt_resolver(self, gathered: Gathered, keys: Mapping[str, Path]) -> AptResolver:
         settings = self._factory.settings.apt
-        default = f"/usr/share/keyrings/{gathered.distribution}-archive-keyring.gpg"
+        names = {"ubuntu": ["ubuntu-archive", "ubuntu-cloud"]}.get(gathered.distribution, ["debian-archive"])
+        default = [f"/usr/share/keyrings/{name}-keyring.gpg" for name in names]
         return AptResolver(
             root=self._work / f"apt-{gathered.arch}",
             sources=gathered.apt_sources,
             addresses=self._witness.url,
-            keyrings=[Path(name) for name in settings.keyrings or [default]],
+            keyrings=[Path(name) for name in settings.keyrings or default],
+            keys=keys,
             debian_arch=DEBIAN_ARCHITECTURES[gathered.arch],
             check_valid_until=settings.check_valid_until,
             # Solved again, nothing may depend on today's date: signatures were checked when the lock was made, and

@@ -14,7 +14,7 @@ from airlock.store.pool import Pool
 
 
 def in_use(factory: Factory, definition: Path) -> dict[str, str]:
-    """Name → address.
+    """Name → address. What the factory made itself while locking (bundles of git repositories) no refresh asks for.
 
     Raises:
         UsageError: an address is none.

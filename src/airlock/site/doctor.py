@@ -80,6 +80,7 @@ PROGRAMS = (
     Program("apt-config", "apt", FACTORY, _VERSION),
     Program("dpkg-deb", "dpkg", BOTH, _VERSION),
     Program("gpgv", "gpgv", FACTORY, _VERSION),
+    Program("gpg", "gnupg", FACTORY, _VERSION, "2.2", use="definitions that keep vendor repositories"),
     Program("bwrap", "bubblewrap", FACTORY, _VERSION, "0.8"),
     Program("prlimit", "util-linux", BOTH, _VERSION),
     Program("setpriv", "util-linux", FACTORY, _VERSION),

@@ -61,7 +61,8 @@ def factory(lab: Lab, tmp_path: Path) -> Iterator[Callable[..., Factory]]:
     yield make
     for one in made:
         one.window("close", "--reason", "the test is over")
-        lab.run("nft", "delete", "table", "inet", one.table)
+        for place in (lab.here, lab.box):
+            lab.run("nft", "delete", "table", "inet", one.table, where=place)
         for group in (one.cgroup, one.cgroup.with_name(f"{one.table}-keeper")):
             if group.exists():
                 group.rmdir()

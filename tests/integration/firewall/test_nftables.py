@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
-from tests.window_lab import MIRROR, MIRROR6, NAMESERVER, OTHER, OTHER6, ZONE
+from tests.window_lab import AIRLOCK, MIRROR, MIRROR6, NAMESERVER, OTHER, OTHER6, ZONE
 
 
 def test_named_hosts_work_and_everything_else_is_refused_and_counted(lab, factory):
@@ -34,6 +36,19 @@ def test_named_hosts_work_and_everything_else_is_refused_and_counted(lab, factor
     assert here.reach("tcp", MIRROR, 80) == "refused"
     assert all(proof["held"] for proof in closed["proof"])
     assert {proof["when"] for proof in closed["proof"]} == {"open", "closed"}
+
+
+def test_bytes_that_others_on_this_machine_fetch_are_not_the_windows(lab, factory):
+    here = factory()
+    lab.serve("large", bytes(2_000_000))
+    definition = here.locked({"one.tar": bytes(range(200)) * 1000})
+    here.open()
+    others = lab.run("curl", "-sf", "-o", "/dev/null", f"http://{MIRROR}/large")
+    assert others.returncode == 0, others.stderr
+    done = lab.run(*here.refresh_words(definition))
+    assert done.returncode == 0, done.stderr
+    received = sum(contact["received"] for contact in here.close()["contacts"])
+    assert 200_000 < received < 1_000_000
 
 
 def test_no_name_server_but_the_windows_own_is_asked(lab, factory):
@@ -68,6 +83,38 @@ def test_the_kernel_closes_by_itself_and_cuts_what_flows(lab, factory):
     assert 0 < int(words[-2]) < 4 << 20, done
     assert float(words[-1]) < 8.5
     assert not here.is_open()
+
+
+def test_closing_by_hand_cuts_what_flows(lab, factory):
+    here = factory()
+    here.open()
+    lab.serve("endless", bytes(8 << 20))
+    script = (
+        "import os, socket\n"
+        f"open({str(here.cgroup / 'cgroup.procs')!r}, 'w').write(str(os.getpid()))\n"
+        f"s = socket.create_connection(({MIRROR!r}, 80)); s.sendall(b'GET /slow/endless HTTP/1.0\\r\\n\\r\\n')\n"
+        "s.settimeout(4); total = len(s.recv(65536)); print('flows', flush=True)\n"
+        "try:\n"
+        "    while data := s.recv(65536): total += len(data)\n"
+        "except OSError as error: print(type(error).__name__, end=' ')\n"
+        "print(total)\n"
+    )
+    with lab.popen("/usr/bin/python3", "-I", "-c", script, stdout=subprocess.PIPE) as flow:
+        assert flow.stdout.readline() == "flows\n"
+        here.close()
+        assert 0 < int(flow.stdout.read().split()[-1]) < 8 << 20
+
+
+def test_a_factory_has_one_table_by_whatever_path_it_is_named(lab, factory):
+    here = factory()
+    other = here.root.with_name(f"{here.root.name}-link")
+    other.symlink_to(here.root)
+    words = ["window", "open", "--reason", "a test", "--factory", other]
+    assert lab.run(AIRLOCK, *words).returncode == 0
+    assert here.reach("tcp", MIRROR, 80) == "answered"
+    assert lab.run(AIRLOCK, *words).returncode == 10
+    here.close()
+    assert here.reach("tcp", MIRROR, 80) == "refused"
 
 
 def test_addresses_that_move_are_followed_and_the_old_ones_forgotten(lab, factory):
@@ -132,7 +179,6 @@ def test_a_whole_namespace(lab, factory):
     assert lab.reach("tcp", OTHER, 443) == "answered"
     assert here.window("test").returncode == 0
     here.close()
-    lab.run("nft", "delete", "table", "inet", here.table, where=lab.box)
 
 
 def test_a_service_of_others_on_loopback_cannot_be_used_to_get_out(lab, factory):

@@ -101,6 +101,22 @@ def test_killed_in_the_middle_it_closes_and_the_next_one_goes_on(lab, factory, w
     assert json.loads(done.stdout)["bytes"] < 5 << 20
 
 
+def test_rules_that_somebody_flushes_are_noticed_and_loaded_again_closed(lab, factory):
+    here = factory()
+    definition = here.locked({"long.tar": body(12, 8 << 20)}, folder="slow/")
+    process = lab.popen(*here.refresh_words(definition), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    wait_for(lambda: arrived(here) and here.is_open())
+    lab.run("nft", "delete", "table", "inet", here.table, check=True)  # as a reload of the machine's own rules does
+    with process, process.stderr:
+        said = process.stderr.read()
+    assert process.returncode == 20, said
+    assert "were removed by somebody else" in said
+    assert here.reach("tcp", MIRROR, 80) == "refused"
+    (record,) = here.records()
+    assert record["state"] == "closed"
+    assert record["closed_by"].startswith("a fault")
+
+
 def test_a_refresh_shares_a_window_that_is_open_and_leaves_it_open(lab, factory):
     here = factory()
     definition = here.locked({"one.tar": body(6, 1000)})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,7 +60,8 @@ def test_vendor_repositories_left_out_leave_no_key_and_no_extrepo(
     assert "apt-keys" not in text
     assert text.index("COPY airlock-extrepo /usr/local/bin/extrepo") < text.index("extrepo enable openstack_caracal")
     assert text.index("extrepo enable") < text.index("RUN rm -f /usr/local/bin/extrepo")
-    assert subprocess.run([base.folder / "airlock-extrepo", "enable", "x"], check=False).returncode == 0
+    program = (base.folder / "airlock-extrepo").read_text().splitlines()
+    assert [line for line in program if not line.startswith("#")] == ["rm -rf /var/lib/apt/lists/*"]
     toolbox = render(kolla, define(images='["kolla-toolbox"]', folder="d2"), "x86_64", "upstream", tmp_path / "x")
     assert b"sources.list.d" not in toolbox.by_name["kolla-toolbox"].dockerfile
 

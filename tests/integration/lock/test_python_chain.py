@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import socket
 import sys
 import tarfile
 from collections.abc import AsyncIterator
@@ -306,6 +307,57 @@ async def test_a_source_tree_answers_later_requirements_of_its_name(pool, tmp_pa
         }
         child = await python.resolve("c", [line(1, "client")], parent.state, python_version="3.11.2", system={})
     assert answers(child) == {("python", "install --upgrade client"): {"wheel/client-1.0-py3-none-any.whl"}}
+
+
+# Run as soon as the backend is imported. It says what it managed in a requirement: that much may come out, and it does.
+HOSTILE = """
+import os, pathlib, socket
+done = []
+for place in {places!r}:
+    try:
+        pathlib.Path(place).write_text("x")
+        done.append("wrote")
+    except OSError:
+        pass
+for place in {secrets!r}:
+    try:
+        pathlib.Path(place).read_text()
+        done.append("read")
+    except OSError:
+        pass
+try:
+    socket.create_connection(("127.0.0.1", {port}), timeout=1)
+    done.append("connected")
+except OSError:
+    pass
+done += ["environment"] if "AIRLOCK_TEST_SECRET" in os.environ else []
+"""
+
+
+@pytest.mark.parametrize("stated", [True, False])
+async def test_nothing_of_a_hostile_sdist_runs_outside_the_sandbox(pool, tmp_path, monkeypatch, stated):
+    """``stated``: else uv asks the backend for its metadata, too, while it resolves."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("secret")
+    monkeypatch.setenv("AIRLOCK_TEST_SECRET", "secret")
+    monkeypatch.setenv("HOME", str(outside))
+    places = [str(outside / "mark"), "~/mark", "/var/tmp/airlock-test-mark", str(pool.root / "mark")]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0)
+        imports = HOSTILE.format(places=places, secrets=[str(outside / "secret")], port=listener.getsockname()[1])
+        asked = "return ['leaf', 'native[' + ','.join(done) + ']'] if done else ['leaf']"
+        index = Index(wheel("leaf", "1.0"), sdist("evil", "1.0", imports=imports, asked=asked, stated=stated))
+        async with recording(index, pool, tmp_path) as witness:
+            found = await resolver(witness, pool, tmp_path).resolve(
+                "i", [line(1, "evil")], PythonState(), python_version="3.11.2", system={}
+            )
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    built = answers(found)["python-build", "evil-1.0.tar.gz"]
+    assert built == {"wheel/leaf-1.0-py3-none-any.whl"}, "it ran, and could do nothing of what it tried"
+    assert sorted(path.name for path in outside.iterdir()) == ["secret"]
+    assert not any(Path(place).exists() for place in places)
 
 
 async def test_a_hook_that_fails_leaves_the_static_requirements_and_a_note(pool, tmp_path):

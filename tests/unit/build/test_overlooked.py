@@ -50,6 +50,15 @@ def test_every_kind_is_told_once_and_names_the_image() -> None:
     assert asked_in_vain("nova-api", report, NONE) == ()
 
 
+def test_what_apt_asks_of_every_unsigned_index_is_not_told_but_a_missing_index_is() -> None:
+    asked = ("InRelease", "Release", "Release.gpg", "main/binary-amd64/Packages")
+    report = RoomReport(missing=tuple(missing(f"/apt/debian/dists/bookworm/{name}") for name in asked))
+    assert asked_in_vain("cron", report, NONE) == (
+        "image cron asked for /apt/debian/dists/bookworm/Release, which the lock does not hold",
+        "image cron asked for /apt/debian/dists/bookworm/main/binary-amd64/Packages, which the lock does not hold",
+    )
+
+
 def test_an_endless_loop_does_not_fill_the_message() -> None:
     report = RoomReport(missing=tuple(missing(f"/{number}") for number in range(1000)))
     found = asked_in_vain("cron", report, NONE)

@@ -76,6 +76,8 @@ def test_any_text_is_a_name_or_an_error(text):
         ("100.64.0.1", True), ("0.0.0.0", True), ("224.0.0.1", True), ("::1", True), ("::", True), ("fe80::1", True),
         ("fd00::1", True), ("::ffff:10.0.0.1", True), ("64:ff9b::a00:1", True), ("93.184.216.34", False),
         ("2606:2800::1", False), ("::ffff:93.184.216.34", False), ("203.0.113.1", False),
+        ("198.18.0.1", True), ("2002:a00:1::1", True), ("2002:5db8:d822::1", False), ("::a00:1", True),
+        ("fec0::1", True), ("64:ff9b::5db8:d822", False), ("64:ff9b:1::1", True),
     ],
 )  # fmt: skip
 def test_private_space(address, private):

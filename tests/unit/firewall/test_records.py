@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import msgspec
 import pytest
@@ -67,9 +68,23 @@ def test_nothing_of_a_record_becomes_markup(texts):
 def test_the_page_tells_what_did_not_hold_and_what_went_without():
     broken = Proof(when="closed", attempt="tcp 203.0.113.1:443", named=True, outcome="connected", held=False)
     text = page([record(proof=[broken]), record(id="w-2", state="none", backend="none", why="because")], "fine")
-    assert "1 proofs did not hold" in text
+    assert "1 of 1 proof did not hold" in text
+    assert "Every proof held" not in text
     assert "no window: because" in text
-    assert "1 commands without a window" in text
+    assert "1 command without a window" in text
+
+
+def test_the_page_needs_nothing_from_elsewhere_and_says_each_limit_once():
+    rows = [record(id=f"w-{number}", cannot_prove=["names", "sockets"]) for number in range(3)]
+    rows[0].proof.append(
+        Proof(when="closed", attempt="tcp a.example.org:443", named=True, outcome="refused", held=True)
+    )
+    text = page(rows, "fine")
+    assert "Every proof held (1)" in text
+    assert not re.search(r"https?://|src=|href=|url\(|@import", text)
+    assert text.count("<li>names</li>") == 1
+    assert text.count("limits 1, 2") == 3
+    assert "@media print" in text
 
 
 def test_without_a_window_hosts_are_whatever_they_are():

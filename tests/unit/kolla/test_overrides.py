@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from configparser import RawConfigParser
 from pathlib import Path
@@ -9,9 +10,11 @@ import msgspec
 import pytest
 
 from airlock.core.errors import DefinitionError
+from airlock.core.process import run
 from airlock.definition.model import BaseTable, Definition, KollaTable, LoadedDefinition
 from airlock.kolla.environment import Description
 from airlock.kolla.overrides import BASE_IMAGE, Knobs, SealedSource, base_reference, check_names, write_knobs
+from airlock.kolla.vendors import kept_repositories
 
 DIGEST = "sha256:" + "ab" * 32
 LIST = "deb http://mirror.example.org/debian bookworm main\n"
@@ -64,7 +67,7 @@ def test_the_upstream_rendering_keeps_kollas_addresses(tmp_path: Path, descripti
     text = "".join(path.read_text() for path in (tmp_path / "w").rglob("*") if path.is_file())
     assert "mirror.airlock.internal" not in text
     assert not (tmp_path / "w/overlay/base/sources.list.debian").exists()
-    assert [path.name for path in knobs.overrides] == ["labels.j2", "without-keys.j2", "without-extrepo.j2"]
+    assert [path.name for path in knobs.overrides] == ["labels.j2", "vendor-keys.j2", "without-extrepo.j2"]
 
 
 def test_the_sealed_rendering_leads_sources_and_lists_to_the_mirror(tmp_path: Path, description: Description) -> None:
@@ -146,12 +149,65 @@ def test_a_base_that_kolla_does_not_have_is_refused(description: Description) ->
         check_names(loaded(), trimmed, "x86_64")
 
 
-def test_vendor_repositories_are_kept_upstream_and_cannot_be_sealed_yet(
-    tmp_path: Path, description: Description
+REPOS = {
+    "grafana": {"url": "http://mirror.example.org/g", "suite": "stable", "component": "main", "gpg_key": "grafana.asc"},
+    "proxysql": {"url": "http://mirror.example.org/p/", "suite": "./", "component": "", "gpg_key": "proxysql.asc"},
+    "rabbitmq": {"url": "http://mirror.example.org/r", "suite": "x", "component": "main", "gpg_key": "rabbitmq.gpg"},
+}
+KEYS = {
+    "base_apt_keys": [{"name": "rabbitmq", "keyid": "AB" * 8}, {"name": "haproxy", "keyid": "CD" * 20}],
+    "base_remote_apt_keys": [
+        {"name": "grafana", "url": "http://mirror.example.org/key"},
+        {"name": "mariadb", "url": "http://mirror.example.org/m.gpg", "type": "gpg"},
+    ],
+}
+
+
+@pytest.fixture
+def vendors(description: Description) -> Description:
+    return msgspec.structs.replace(
+        description,
+        repositories={"debian": sorted(REPOS)},
+        repos={"repos.yaml": {"debian": REPOS, "debian-aarch64": {"rabbitmq": REPOS["rabbitmq"] | {"arch": "amd64"}}}},
+        keys=KEYS,
+    )
+
+
+def test_only_the_kept_vendor_repositories_are_enabled_and_only_their_keys_fetched(
+    tmp_path: Path, vendors: Description
 ) -> None:
-    definition = loaded(vendor_repositories=["grafana", "openstack_caracal"])
+    definition = loaded(vendor_repositories=["grafana"])
+    write_knobs(definition, vendors, "x86_64", "upstream", tmp_path / "w")
+    assert json.loads((tmp_path / "w/repos.yaml").read_text()) == {"debian": {"grafana": REPOS["grafana"]}}
+    text = (tmp_path / "w/overrides/vendor-keys.j2").read_text()
+    assert "base_apt_keys_override = []" in text
+    assert json.dumps(KEYS["base_remote_apt_keys"][:1]) in text
+    assert "mariadb" not in text
+
+
+def test_in_the_room_they_lead_to_the_mirror_and_want_no_signature(tmp_path: Path, vendors: Description) -> None:
+    definition = loaded(vendor_repositories=["grafana", "proxysql"])
+    write_knobs(definition, vendors, "x86_64", "sealed", tmp_path / "w", {})
+    enabled = json.loads((tmp_path / "w/repos.yaml").read_text())["debian"]
+    assert enabled["grafana"]["url"] == "http://mirror.airlock.internal/apt/grafana"
+    assert (enabled["grafana"]["suite"], enabled["proxysql"]["suite"]) == ("stable", "/")
+    # As Kolla's handle_repos writes it.
+    told = enabled["grafana"]["component"].replace("/etc/apt/sources.list.d/grafana.sources", str(tmp_path / "x"))
+    run(["sh", "-c", f"echo 'Components: {told}' >>{tmp_path}/x"], check=True)
+    assert (tmp_path / "x").read_text().endswith("Components: main\nTrusted: yes\n")
+
+
+def test_a_repository_has_what_kolla_has_for_its_architecture(vendors: Description) -> None:
+    def kept(arch: str) -> dict[str, Any]:
+        return kept_repositories(vendors, "debian", "bookworm", arch, ["grafana", "rabbitmq"])
+
+    assert set(kept("x86_64")) == {"grafana", "rabbitmq"}
+    assert kept("aarch64") == {"rabbitmq": REPOS["rabbitmq"] | {"arch": "amd64"}}
+
+
+def test_repositories_of_extrepo_cannot_be_sealed_yet(tmp_path: Path, description: Description) -> None:
+    definition = loaded(vendor_repositories=["openstack_caracal"])
     knobs = write_knobs(definition, description, "x86_64", "upstream", tmp_path / "w")
-    assert [path.name for path in knobs.overrides] == ["labels.j2"]
-    assert "repos_yaml" not in conf_of(knobs)["DEFAULT"]
-    with pytest.raises(DefinitionError, match="cannot be carried yet: grafana, openstack_caracal"):
+    assert "without-extrepo.j2" not in [path.name for path in knobs.overrides]
+    with pytest.raises(DefinitionError, match="extrepo cannot be carried yet: openstack_caracal"):
         write_knobs(definition, description, "x86_64", "sealed", tmp_path / "v")

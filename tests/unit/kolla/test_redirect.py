@@ -74,3 +74,21 @@ def test_a_command_that_is_not_found_is_an_error_and_not_passed_over(text):
         lead_clients(f"FROM a\n{text}", {"galaxy": (ROOM, 1)}, "i")
     with pytest.raises(UnclassifiedError, match="image i: galaxy"):
         lead_clients(f"FROM a\nRUN {INSTALL} a.b\n{text}", {"galaxy": (ROOM, 2)}, "i")
+
+
+SERVER = "hkp://keys.example.org:80"
+RECEIVE = f"gpg --keyserver {SERVER} \\\n       \\\n   --recv-keys"
+
+
+def test_a_key_comes_from_the_mirror_and_gpg_has_it_as_if_received():
+    before = f"FROM a\nRUN mkdir /k && {RECEIVE} ABCD1234 \\\n && gpg --export ABCD1234 >/k/a.gpg"
+    after = redirect(before, {f"{SERVER} ABCD1234": THERE}, "base")
+    assert f"curl -qfsS {THERE} -o ~/.gnupg/key.asc && gpg --dearmor" in after
+    assert after.endswith("&& gpg --export ABCD1234 >/k/a.gpg")
+    assert "keyserver" not in after
+
+
+@pytest.mark.parametrize("text", [f"RUN {RECEIVE} ABCD12345", "RUN true", "RUN gpg --keyserver x --recv-keys ABCD1234"])
+def test_a_key_whose_command_is_not_found_is_an_error(text):
+    with pytest.raises(UnclassifiedError, match="image base: .*ABCD1234 is locked"):
+        redirect(f"FROM a\n{text}", {f"{SERVER} ABCD1234": THERE}, "base")

@@ -132,3 +132,11 @@ def test_a_rehearsals_words_mean_images_of_the_definition_and_their_ancestors_in
 def test_a_rehearsals_word_that_means_nothing_is_refused(word, told):
     with pytest.raises(DefinitionError, match=told):
         wanted([word], PARENTS, "release.toml")
+
+
+@pytest.mark.parametrize("parents", [{"a": "a"}, {"a": "b", "b": "a"}, {"a": "b", "b": "c", "c": "b"}])
+def test_images_that_are_built_from_each_other_are_named(parents: dict[str, str]) -> None:
+    images = [image(name, parent) for name, parent in parents.items()]
+    with pytest.raises(DefinitionError, match="image a is built from itself: a ← ") as caught:
+        select(define(images=["a"]), images, "18.8.0", "aarch64")
+    assert "FROM" in caught.value.remedy

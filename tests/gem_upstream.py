@@ -1,0 +1,108 @@
+"""A stand-in for an index of Ruby gems on loopback: the compact index, with gems that really install.
+
+The gems and the specifications beside them are made by Debian's Ruby, by the library that ``gem build`` is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.web_server import serving
+
+_BUILD = """
+require "json"
+require "zlib"
+require "rubygems/package"
+JSON.parse(STDIN.read).each do |one|
+  spec = Gem::Specification.new do |s|
+    s.name, s.version, s.summary, s.authors = one["name"], one["version"], "made for a test", ["Nobody"]
+    s.platform = one["platform"]
+    s.files = []
+    s.homepage, s.license = "https://example.org", "MIT"
+    s.required_ruby_version = one["ruby"] unless one["ruby"].empty?
+    s.required_rubygems_version = one["rubygems"] unless one["rubygems"].empty?
+    one["dependencies"].each {|name, bounds| s.add_runtime_dependency name, *bounds }
+  end
+  Gem::DefaultUserInteraction.use_ui(Gem::SilentUI.new) { Gem::Package.build spec, true }
+  File.binwrite "#{spec.full_name}.gemspec.rz", Zlib::Deflate.deflate(Marshal.dump(spec))
+end
+"""
+
+
+class GemStandIn:
+    """``add`` gems, ``build`` them, then ``serving``; ``asked`` is every path that was asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.gems: list[dict[str, Any]] = []
+        self.changed: dict[str, bytes] = {}
+        self.asked: list[str] = []
+
+    def add(
+        self, name: str, version: str, *, platform: str = "ruby", ruby: str = "", rubygems: str = "", **needs: str
+    ) -> None:
+        """``needs``: name (``_`` for ``-``) → bounds, separated by commas."""
+        wanted = {one.replace("_", "-"): [part.strip() for part in text.split(",")] for one, text in needs.items()}
+        one = {"name": name, "version": version, "platform": platform, "ruby": ruby, "rubygems": rubygems}
+        self.gems.append(one | {"dependencies": wanted})
+
+    def build(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        data = json.dumps(self.gems).encode()
+        subprocess.run(["/usr/bin/ruby", "-e", _BUILD], input=data, cwd=self.folder, check=True, capture_output=True)
+
+    def files(self) -> dict[str, bytes]:
+        """sha256 → bytes of every gem."""
+        found = [path.read_bytes() for path in self.folder.glob("*.gem")]
+        return {hashlib.sha256(data).hexdigest(): data for data in found}
+
+    @contextmanager
+    def serving(self) -> Iterator[str]:
+        stand_in = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                stand_in.asked.append(self.path)
+                data = stand_in.changed.get(self.path, stand_in.answer(self.path))
+                self.send_response(404 if data is None else 200)
+                self.send_header("Content-Length", str(len(data or b"")))
+                self.end_headers()
+                if self.command == "GET":
+                    self.wfile.write(data or b"")
+
+            do_HEAD = do_GET  # noqa: N815
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        with serving(Handler) as address:
+            yield address
+
+    def answer(self, path: str) -> bytes | None:
+        match path.strip("/").split("/"):
+            case [""]:
+                return b"an index of gems"
+            case ["info", name]:
+                lines = [self._line(one) for one in self.gems if one["name"] == name]
+                return "\n".join(["---", *lines, ""]).encode() if lines else None
+            case ["gems", file] | ["quick", "Marshal.4.8", file]:
+                place = self.folder / file
+                return place.read_bytes() if place.is_file() else None
+        return None
+
+    def _line(self, one: dict[str, Any]) -> str:
+        number = one["version"] + f"-{one['platform']}" * (one["platform"] != "ruby")
+        deps = ",".join(f"{name}:{'&'.join(sorted(bounds))}" for name, bounds in one["dependencies"].items())
+        sha256 = hashlib.sha256((self.folder / f"{one['name']}-{number}.gem").read_bytes()).hexdigest()
+        needs = [f"checksum:{sha256}"]
+        needs += [f"{key}:{one[key].replace(', ', '&')}" for key in ("ruby", "rubygems") if one[key]]
+        return f"{number} {deps}|{','.join(needs)}"
