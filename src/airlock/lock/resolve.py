@@ -258,7 +258,7 @@ class _Solver:
         parts.add(list(keys.demands), list(keys.artifacts))
         parts.upstreams |= keys.upstreams
         by_id = {artifact.id: artifact for artifact in (*found.artifacts, *files.artifacts, *keys.artifacts)}
-        resolver = self._apt_resolver(gathered, keyrings(gathered.readings, keys.demands, by_id, self._pool))
+        resolver = self._apt_resolver(gathered, keyrings(gathered.readings, keys.demands, by_id, self._pool), parts)
         await self._update(resolver)
         plans = await asyncio.to_thread(resolve_apt, gathered, resolver, self._pool, self._reporter, shortfall)
         for plan in plans.values():
@@ -332,7 +332,7 @@ class _Solver:
             if name not in self._factory.settings.upstreams:
                 self._witness.add_upstream(name, address)
 
-    def _apt_resolver(self, gathered: Gathered, keys: Mapping[str, Path]) -> AptResolver:
+    def _apt_resolver(self, gathered: Gathered, keys: Mapping[str, Path], parts: _Parts) -> AptResolver:
         settings = self._factory.settings.apt
         names = {"ubuntu": ["ubuntu-archive", "ubuntu-cloud"]}.get(gathered.distribution, ["debian-archive"])
         default = [f"/usr/share/keyrings/{name}-keyring.gpg" for name in names]
@@ -342,6 +342,7 @@ class _Solver:
             addresses=self._witness.url,
             keyrings=[Path(name) for name in settings.keyrings or default],
             keys=keys,
+            idents={(one.sha256, one.upstream): one.id for one in parts.artifacts if one.kind == "deb"},
             debian_arch=DEBIAN_ARCHITECTURES[gathered.arch],
             check_valid_until=settings.check_valid_until,
             # Solved again, nothing may depend on today's date: signatures were checked when the lock was made, and
