@@ -140,7 +140,7 @@ class Factory:
     def _write_settings(self) -> None:
         importer = self.nexus.make_repository(places.FACTORY_REPOSITORY).importer
         chosen = window.here()
-        self.steps.note(f"the window: {chosen.words}; the servers on this machine's loopback are no upstreams of it")
+        self.steps.note(f"the window: {chosen.words}; this machine's own servers need none")
         text = f"""# Written by `make demo STORES=real`.
 [upstreams.kolla]
 address = "{self.gerrit.address}/{places.KOLLA}"

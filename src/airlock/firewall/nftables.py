@@ -165,7 +165,7 @@ def _limits(selection: Selection) -> list[str]:
     found = []
     if selection.users:
         found.append("A user's packets to services on this machine's own loopback pass: one of them may forward.")
-    if not selection.groups_only:
+    if not selection.groups_only and not selection.namespace:
         found.append("Bytes received are those of the named hosts' addresses, whoever on this machine asked for them.")
     if selection.forwards:
         found.append("What is refused to containers was not tried from here, but from Airlock's own processes at most.")

@@ -165,10 +165,13 @@ def _input(rules: Rules) -> list[str]:
         inward += ["tcp flags & (fin | syn | rst | ack) != syn accept", "goto refuse"]
         parts.append(_chain("inward", inward))
         lines.append(f"iif lo meta mark {rules.mark} goto inward")
+    whose = [""]
+    if rules.selection.groups_only:  # others on this machine may speak to the same hosts
+        whose = [f'socket cgroupv2 level {level} "{path}" ' for level, path in rules.selection.levels]
     for v, (ip, _, _) in _V.items():
-        lines.append(
-            f"iif != lo {ip} saddr . th sport @open{v} update @received{v} {{ {ip} saddr . th sport counter }}"
-        )
+        place = f"{ip} saddr . th sport"
+        for who in whose:
+            lines.append(f"iif != lo {place} @open{v} {who}update @received{v} {{ {place} counter }}")
     return [*parts, _hook("input", "filter", "input", "0", lines)]
 
 

@@ -38,6 +38,19 @@ def test_named_hosts_work_and_everything_else_is_refused_and_counted(lab, factor
     assert {proof["when"] for proof in closed["proof"]} == {"open", "closed"}
 
 
+def test_bytes_that_others_on_this_machine_fetch_are_not_the_windows(lab, factory):
+    here = factory()
+    lab.serve("large", bytes(2_000_000))
+    definition = here.locked({"one.tar": bytes(range(200)) * 1000})
+    here.open()
+    others = lab.run("curl", "-sf", "-o", "/dev/null", f"http://{MIRROR}/large")
+    assert others.returncode == 0, others.stderr
+    done = lab.run(*here.refresh_words(definition))
+    assert done.returncode == 0, done.stderr
+    received = sum(contact["received"] for contact in here.close()["contacts"])
+    assert 200_000 < received < 1_000_000
+
+
 def test_no_name_server_but_the_windows_own_is_asked(lab, factory):
     here = factory()
     here.open()
