@@ -131,7 +131,7 @@ class Solver:
         keys = await resolve_keys(gathered.demands, self._witness, self._pool, settled, shortfall)
         fetched: list[_Answers] = [found, files, keys]
         rings = keyrings(gathered.readings, keys.demands, _by_id(fetched), self._pool)
-        plans = await self._packages(self._apt_resolver(gathered, rings), gathered, parts, shortfall)
+        plans = await self._packages(self._apt_resolver(gathered, rings, parts), gathered, parts, shortfall)
         downloads = {url: self._pool.path(file.sha256) for url, file in files.by_address.items()}
         contents = Contents(gathered, found.archives, downloads)
         chain = PythonChain(gathered, plans, contents, self._python_resolver(arch), self._witness, self._pool)
@@ -231,7 +231,7 @@ class Solver:
             if name not in self._factory.settings.upstreams:
                 self._witness.add_upstream(name, address)
 
-    def _apt_resolver(self, gathered: Gathered, keys: Mapping[str, Path]) -> AptResolver:
+    def _apt_resolver(self, gathered: Gathered, keys: Mapping[str, Path], parts: Parts) -> AptResolver:
         settings = self._factory.settings.apt
         names = {"ubuntu": ["ubuntu-archive", "ubuntu-cloud"]}.get(gathered.distribution, ["debian-archive"])
         default = [f"/usr/share/keyrings/{name}-keyring.gpg" for name in names]
@@ -241,6 +241,7 @@ class Solver:
             addresses=self._witness.url,
             keyrings=[Path(name) for name in settings.keyrings or default],
             keys=keys,
+            idents={(one.sha256, one.upstream): one.id for one in parts.artifacts if one.kind == "deb"},
             debian_arch=DEBIAN_ARCHITECTURES[gathered.arch],
             check_valid_until=settings.check_valid_until,
             # Solved again, nothing may depend on today's date: signatures were checked when the lock was made, and
