@@ -49,7 +49,7 @@ def gathered(dockerfiles: Mapping[str, str], work: Path, files: Mapping[str, byt
         )
         readings[image] = reading
         demands += image_demands(reading, "x86_64", "base", {}, [])
-    return Gathered(_Tree(folders), readings, tuple(demands), "debian", definition=None)  # type: ignore[arg-type]
+    return Gathered(_Tree(folders), readings, tuple(demands), definition=None)  # type: ignore[arg-type]
 
 
 async def resolve(

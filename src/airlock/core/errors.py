@@ -71,7 +71,7 @@ class GoneError(UpstreamError):
     """A locked file is no longer at its upstream."""
 
     exit_code = 8
-    default_remedy = "Take what upstream has now: run `airlock lock` again, review the change, then refresh."
+    default_remedy = "Take what upstream has now: run `airlock lock --update`, review the change, then refresh."
 
 
 class IncompleteError(AirlockError):

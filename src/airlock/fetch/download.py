@@ -109,7 +109,7 @@ class _Batch:
                 raise IntegrityError(
                     f"{job.artifact}: {shown(job.url)} serves other bytes than the lock names: expected sha256 "
                     f"{job.sha256}, {job.size} bytes; got {wrong.found}. It was not kept",
-                    remedy="If upstream replaced it on purpose: run `airlock lock` again and review the "
+                    remedy="If upstream replaced it on purpose: run `airlock lock --update` and review the "
                     "change; if not, do not trust this mirror and name another one in factory.toml.",
                 ) from None
             part.finish()
@@ -156,7 +156,7 @@ class _Batch:
             if answer.status in (404, 410):
                 raise GoneError(
                     f"{job.artifact} is no longer at {shown(job.url)} ({answer.status})",
-                    remedy="Take what upstream has now: run `airlock lock` again, review the change, then refresh.",
+                    remedy="Take what upstream has now: run `airlock lock --update`, review the change, then refresh.",
                 )
             if answer.status == 206 and part.written:
                 if not answer.headers.get("Content-Range", "").startswith(f"bytes {part.written}-"):

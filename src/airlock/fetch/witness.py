@@ -172,7 +172,7 @@ class Witness:
         if sha256 and entry.sha256 != sha256:
             raise IntegrityError(
                 f"{file} of {name} has sha256 {entry.sha256}; expected {sha256}",
-                remedy="Take what upstream has now: run `airlock lock` again, and review the change.",
+                remedy="Take what upstream has now: run `airlock lock --update`, and review the change.",
             )
         return self.pool.path(entry.sha256)
 

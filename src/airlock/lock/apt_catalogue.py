@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -31,11 +31,13 @@ class Catalogue:
 
     Args:
         targets: the files; where two list the same file, the first names it.
-        idents: sha256 → id, where ids were given before (by the lock); otherwise the id follows from the file's name.
+        idents: (sha256, upstream) → id, where ids were given before (by the lock, for another architecture); otherwise
+            the id follows from the file's name.
     """
 
-    def __init__(self, targets: Sequence[Target], idents: dict[str, str] | None = None) -> None:
-        self._idents = idents or {}
+    def __init__(self, targets: Sequence[Target], idents: Mapping[tuple[str, str], str] | None = None) -> None:
+        self._idents = dict(idents or {})
+        self._taken = {ident: owner for owner, ident in self._idents.items()}
         self._files: list[tuple[AptSource, str, bytes, dict[str, list[int]]]] = []
         self.releases: dict[str, dict[str, str]] = {}
         for target in targets:
@@ -96,12 +98,19 @@ class Catalogue:
         return [self._identify(offer, offers) for offer in offers]
 
     def _identify(self, offer: Offer, others: Sequence[Offer]) -> Offer:
-        """Two files of one name (an epoch apart, or of two upstreams) differ by their hash in the id."""
+        """Two files of one name (an epoch apart, or of two upstreams) differ by their hash in the id.
+
+        One file that two upstreams have for one architecture each (Ubuntu's archive and ports, architecture ``all``) is
+        an artifact of each: the second one's id tells its upstream.
+        """
         artifact = offer.artifact
-        ident = self._idents.get(artifact.sha256, "")
+        owner = (artifact.sha256, artifact.upstream)
+        ident = self._idents.get(owner, "")
         if not ident:
             namesakes = {other.artifact.sha256 for other in others if other.artifact.file == artifact.file}
             ident = artifact.id if len(namesakes) == 1 else f"{artifact.id}#{artifact.sha256[:8]}"
+            if self._taken.get(ident, owner) != owner:
+                ident = f"{ident}@{artifact.upstream}"
         return Offer(msgspec.structs.replace(artifact, id=ident), offer.stanza)
 
 

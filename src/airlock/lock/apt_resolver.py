@@ -80,7 +80,8 @@ class AptResolver:
         trusted: take the indexes without signature and whatever their age: for bytes that were checked otherwise,
             as those that ``lock --check`` replays and those of a bundle.
         dated: upstreams whose indexes an earlier lock has kept: they may have expired since.
-        idents: sha256 → artifact id of a lock, so that solving again speaks of the same ids.
+        idents: (sha256, upstream) → artifact id, so that solving again, or for another architecture, speaks of the
+            same ids.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class AptResolver:
         check_valid_until: bool = True,
         trusted: bool = False,
         dated: Container[str] = (),
-        idents: dict[str, str] | None = None,
+        idents: Mapping[tuple[str, str], str] | None = None,
     ) -> None:
         self._root = AptRoot(
             root,

@@ -39,7 +39,7 @@ def solve_from_index(
     for name, data in indexes.items():
         if name.startswith("apt/"):
             write_file(rooted(copy, name), data, durable=False)
-    idents = {artifact.sha256: artifact.id for artifact in artifacts if artifact.kind == "deb"}
+    idents = {(one.sha256, one.upstream): one.id for one in artifacts if one.kind == "deb"}
     base = "copy:" + quote(str(copy.absolute()))
     resolver = AptResolver(
         root=root / "apt",

@@ -39,8 +39,6 @@ class Gathered(msgspec.Struct, frozen=True):
     tree: RenderedTree
     readings: dict[str, ImageReading]
     demands: tuple[Demand, ...]
-
-    distribution: str
     definition: Definition
     vendors: tuple[AptSource, ...] = ()
 
@@ -48,6 +46,11 @@ class Gathered(msgspec.Struct, frozen=True):
     def arch(self) -> str:
         """Kolla's name of the architecture."""
         return self.tree.arch
+
+    @property
+    def distribution(self) -> str:
+        """Kolla's ``base``."""
+        return self.definition.base.distribution
 
     @property
     def apt_sources(self) -> list[AptSource]:
@@ -108,7 +111,7 @@ def gather(
     if gaps and shortfall is None:
         raise UnclassifiedError("\n".join(gap.message for gap in gaps))
     vendors = tuple(enabled_sources(readings.values()))
-    return Gathered(tree, readings, tuple(demands), loaded.definition.base.distribution, loaded.definition, vendors)
+    return Gathered(tree, readings, tuple(demands), loaded.definition, vendors)
 
 
 def _files_of(folder: Path) -> Callable[[str], bytes | None]:
@@ -130,12 +133,12 @@ def sealed_sources(demands: Iterable[Demand], by_id: Mapping[str, Artifact]) -> 
     }
 
 
-def image_lines(gathered: Gathered, sealed: RenderedTree, distribution: str) -> list[Image]:
+def image_lines(gathered: Gathered, sealed: RenderedTree) -> list[Image]:
     """The lock's image lines: digests of both renderings."""
     built = sealed.by_name
     return [
         Image(
-            base=distribution,
+            base=gathered.distribution,
             arch=gathered.arch,
             name=image.name,
             parent=image.parent,
@@ -197,6 +200,6 @@ def expectation(
             rendered = other.submit(render_sealed, environment, loaded, arch, work, lock.demands, lock.by_id)
             gathered[arch] = gather(environment, loaded, arch, work)
             sealed[arch] = rendered.result()
-        images += image_lines(gathered[arch], sealed[arch], loaded.definition.base.distribution)
+        images += image_lines(gathered[arch], sealed[arch])
         demands += gathered[arch].demands
     return Expected(loaded.digest, tuple(images), tuple(demands), tuple(tools)), gathered, sealed

@@ -263,12 +263,12 @@ def _listed(artifact: Artifact, files: Sequence[ProjectFile], address: str) -> J
     if same_name:
         return IntegrityError(
             f"{artifact.id}: its index declares sha256 {same_name[0].sha256}; the lock names {artifact.sha256}",
-            remedy="If upstream replaced it on purpose: run `airlock lock` again and review the "
+            remedy="If upstream replaced it on purpose: run `airlock lock --update` and review the "
             "change; if not, do not trust this index.",
         )
     return GoneError(
         f"{artifact.id} is no longer on its project's page of the upstream {artifact.upstream}",
-        remedy="Take what upstream has now: run `airlock lock` again, review the change, then refresh.",
+        remedy="Take what upstream has now: run `airlock lock --update`, review the change, then refresh.",
     )
 
 

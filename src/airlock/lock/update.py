@@ -21,7 +21,8 @@ from airlock.fetch.transcript import Transcript, read_transcript
 from airlock.fetch.upstreams import PYPI
 from airlock.lock import git_repositories, stand_ins, tools_git
 from airlock.lock.model import Artifact, Lock
-from airlock.lock.resolve import Admit, Resolution, resolve_lock
+from airlock.lock.resolve import Resolution, resolve_lock
+from airlock.lock.solver import Admit
 from airlock.store.pool import Pool
 
 _KEPT_FILES = (f"{git_repositories.KEPT}/", f"{tools_git.KEPT}/")

@@ -114,7 +114,7 @@ def _upstreams(locked: Locked, tmp_path_factory: pytest.TempPathFactory) -> Iter
             if deb.kind == "deb"
             for path in (deb.path, pool_filename(deb))
         }
-        yield from serve(Upstreams(Shelf(CACHE / "index"), archive.root, debs, archive.keyring))
+        yield from serve(Upstreams(Shelf(CACHE / "index"), archive.root, debs, archive.keyring, archive.gpg))
         subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=False)
 
 

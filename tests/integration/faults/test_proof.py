@@ -235,7 +235,7 @@ def test_any_package_added_by_an_override_is_named(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gathering, "render", drawn)
         gathered = gathering.gather(KollaEnvironment(python), loaded, "x86_64", tree.root)
-        images = gathering.image_lines(gathered, tree, "debian")
+        images = gathering.image_lines(gathered, tree)
     expected = Expected(loaded.digest, tuple(images), gathered.demands, required_tools(loaded))
     said = "\n".join(map(str, validating.prove_lock(held, expected)))
     assert "image base (x86_64), line" in said

@@ -7,16 +7,18 @@ packages that only stanzas tell of. The index passes on the real one, and keeps 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import socket
 import struct
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.error import HTTPError
 from urllib.parse import unquote
 
@@ -114,17 +116,23 @@ class Upstreams:
 
     Attributes:
         debs: path → file, for those of the lock, where the real archive and where the lock's own index have them.
+        sign: gpg with the archive's key.
         faults: pattern of paths → ``down`` (503), ``gone`` (404), ``other`` (bytes changed, as many), ``cut`` (half,
             then closed), ``stall`` (half, then nothing), ``longer``.
         asked: paths in the order of asking.
+        withheld: beginnings of file names, after a slash, that the index does not list: releases of a later day.
+        rewritten: path → what is there instead, in the archive of a later day.
     """
 
     shelf: Shelf
     archive: Path
     debs: dict[str, Path]
     keyring: Path
+    sign: Callable[..., None]
     faults: dict[str, str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    withheld: set[str] = field(default_factory=set)
+    rewritten: dict[str, bytes] = field(default_factory=dict)
     url: str = ""
 
     def answer(self, path: str) -> tuple[bytes, str] | None:
@@ -134,9 +142,39 @@ class Upstreams:
             return None if body is None else (body, "application/octet-stream")
         if found := re.fullmatch(r"/pypi/([^/]+)/", path):
             body = self.shelf.page(found[1], f"{self.url}/pypi/files/{found[1]}")
-            return None if body is None else (body, JSON_TYPE)
+            return None if body is None else (self._listed(body), JSON_TYPE)
+        if path in self.rewritten:
+            return self.rewritten[path], "application/octet-stream"
         file = self.debs.get(path) or self.archive / path.lstrip("/")
         return (file.read_bytes(), "application/octet-stream") if file.is_file() else None
+
+    def _listed(self, page: bytes) -> bytes:
+        """A project's page without what is withheld."""
+        found = json.loads(page)
+        found["files"] = [
+            file
+            for file in found["files"]
+            if not any(f"/{file['filename'].lower()}".startswith(start) for start in self.withheld)
+        ]
+        found.pop("versions", None)
+        return json.dumps(found).encode()
+
+    def bump(self, versions: dict[str, str]) -> None:
+        """The archive of a later day: these packages have those versions, and other bytes. Signed by the same key."""
+        release = self.archive / "debian/dists/bookworm/Release"
+        text = release.read_text().partition("SHA256:")[0] + "SHA256:\n"
+        for packages in sorted(release.parent.rglob("Packages")):
+            stanzas = packages.read_text().split("\n\n")
+            data = "\n\n".join(_bumped(stanza, versions) for stanza in stanzas).encode()
+            name = packages.relative_to(release.parent)
+            text += f" {hashlib.sha256(data).hexdigest()} {len(data)} {name}\n"
+            self.rewritten[f"/debian/dists/bookworm/{name}"] = data
+        with TemporaryDirectory() as folder:
+            plain, signed = Path(folder) / "Release", Path(folder) / "InRelease"
+            plain.write_text(text)
+            self.sign("--output", str(signed), "--clearsign", str(plain))
+            self.rewritten["/debian/dists/bookworm/Release"] = plain.read_bytes()
+            self.rewritten["/debian/dists/bookworm/InRelease"] = signed.read_bytes()
 
     def fault(self, path: str) -> str:
         """What is wrong with a path, if anything."""
@@ -149,6 +187,14 @@ class Upstreams:
         }
         tables = "".join(f'[upstreams.{name}]\naddress = "{at}"\n' for name, at in known.items() if name != without)
         return f'{tables}[fetch]\nretries = 1\ntimeout = 2\n[apt]\nkeyrings = ["{self.keyring}"]\n'
+
+
+def _bumped(stanza: str, versions: dict[str, str]) -> str:
+    found = re.search(r"^Package: (.+)$", stanza, re.MULTILINE)
+    if found is None or found[1] not in versions:
+        return stanza
+    stanza = re.sub(r"^Version: .+$", f"Version: {versions[found[1]]}", stanza, flags=re.MULTILINE)
+    return re.sub(r"^SHA256: .+$", f"SHA256: {hashlib.sha256(stanza.encode()).hexdigest()}", stanza, flags=re.MULTILINE)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -148,7 +148,7 @@ async def test_a_gone_file_names_the_artifact_and_lock_update_without_a_second_t
     assert len(stand.asked("/a")) == 1
     with pytest.raises(GoneError, match="deb/a") as raised:
         result.check()
-    assert "run `airlock lock` again" in raised.value.remedy
+    assert "run `airlock lock --update`" in raised.value.remedy
 
 
 @pytest.mark.parametrize("fault", ["other", "shorter", "longer"])
@@ -164,7 +164,7 @@ async def test_wrong_bytes_are_named_with_both_digests_and_not_kept(stand, pool,
         IntegrityError, match=f"deb/a.*{wanted.sha256}.*got (sha256 [0-9a-f]{{64}}|more than)"
     ) as raised:
         result.check()
-    assert "run `airlock lock` again" in raised.value.remedy
+    assert "run `airlock lock --update`" in raised.value.remedy
 
 
 async def test_an_endless_answer_is_read_no_further_than_the_lock_says(stand, pool):
@@ -194,7 +194,7 @@ async def test_several_failures_are_reported_together_by_the_gravest(stand, pool
     with pytest.raises(IntegrityError) as raised:
         result.check()
     assert all(f"deb/{name}" in raised.value.message for name in ("gone", "bad", "down"))
-    assert "run `airlock lock` again" in raised.value.remedy
+    assert "run `airlock lock --update`" in raised.value.remedy
 
 
 @pytest.mark.parametrize("left", [b"rubbish of an earlier day", b"\0" * 300_000, b"\0" * 400_000])

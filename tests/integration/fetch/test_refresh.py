@@ -148,7 +148,7 @@ async def test_a_file_gone_from_its_index_is_gone_and_everything_else_arrives(ca
     serve_project(case.stand, "demo", {})
     with pytest.raises(GoneError, match=r"wheel/demo-1-py3-none-any\.whl") as raised:
         await case.refresh()
-    assert "run `airlock lock` again" in raised.value.remedy
+    assert "run `airlock lock --update`" in raised.value.remedy
     assert all(case.pool.has(one.sha256) for one in case.artifacts if one.kind != "wheel")
 
 
