@@ -113,6 +113,7 @@ def test_a_changed_definition_asks_what_is_new_and_keeps_the_rest(
 ) -> None:
     factory, folder = locked_before
     old = load_lock(folder / "airlock.lock")
+    moving.asked.clear()
     define(images='["base", "redis-base"]')
     moved, changes = lock(factory, folder)
     assert changes["images_added"] == ["redis-base (x86_64)"]
