@@ -85,8 +85,12 @@ def _together(base: AptResult, own: AptResult) -> AptResult:
 
 def prove_plans(
     lock: Lock, gathered: Gathered, indexes: Mapping[str, bytes], pool: Pool, work: Path, reporter: Reporter
-) -> list[Gap]:
-    """Solve every image again from the lock's own indexes: apt must come to the locked plans."""
+) -> tuple[list[Gap], dict[str, AptResult]]:
+    """Solve every image again from the lock's own indexes: apt must come to the locked plans.
+
+    Returns:
+        Where it does not, and image → what apt does there; none where it cannot solve them.
+    """
     try:
         resolver = solve_from_index(
             indexes,
@@ -97,9 +101,9 @@ def prove_plans(
         )
         results = resolve_apt(gathered, resolver, pool, reporter)
     except AirlockError as error:
-        return [Gap("indexes", f"apt cannot solve the images from them: {error.message}", RELOCK)]
+        return [Gap("indexes", f"apt cannot solve the images from them: {error.message}", RELOCK)], {}
     locked = {demand.key: demand for demand in lock.demands}
-    return [
+    gaps = [
         Gap(
             demand.where,
             f"from the bundle's own index apt would install other packages for `{demand.spec}`{_other(demand, found)}",
@@ -109,6 +113,7 @@ def prove_plans(
         for demand in result.demands
         if (found := locked.get(demand.key)) is not None and found.artifacts != demand.artifacts
     ]
+    return gaps, results
 
 
 def _other(solved: Demand, locked: Demand) -> str:

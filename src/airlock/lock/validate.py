@@ -18,6 +18,7 @@ from airlock.lock.gather import Gathered, expectation
 from airlock.lock.indexes import build_indexes, read_indexes
 from airlock.lock.model import Lock
 from airlock.lock.proof import Gap, prove_indexes, prove_lock, prove_presence, wanted_by
+from airlock.lock.python_proof import prove_python
 from airlock.lock.stand_ins import Proven, proven
 from airlock.lock.tools import required_tools, tool_artifacts, tools_environment
 from airlock.store.pool import Pool
@@ -78,7 +79,9 @@ async def validate(lock: Lock, loaded: LoadedDefinition, factory: Factory, repor
 def _indexes(
     lock: Lock, pool: Pool, factory: Factory, gathered: Mapping[str, Gathered], work: Path, reporter: Reporter
 ) -> list[Gap]:
-    """The indexes on disk are those of the lock, and apt, solving from them alone, comes to the locked plans."""
+    """The indexes on disk are those of the lock; apt, solving from them alone, comes to the locked plans; and Python's
+    closure is whole on what apt leaves.
+    """
     try:
         wanted = build_indexes(lock, pool)
     except (AirlockError, KeyError) as error:
@@ -88,7 +91,10 @@ def _indexes(
     if not gaps:
         reporter.say("solving every image's packages again from the bundle's own index")
         for arch, asked in gathered.items():
-            gaps += prove_plans(lock, asked, held, pool, work / f"plans-{arch}", reporter)
+            found, plans = prove_plans(lock, asked, held, pool, work / f"plans-{arch}", reporter)
+            gaps += found
+            if plans:
+                gaps += prove_python(lock, asked, plans, pool)
     return gaps
 
 

@@ -33,11 +33,12 @@ PROVED = (
     "Every command that may touch the network is classified and answered.",
     "Every file is in the pool, and its bytes have the sha256 that the lock names.",
     "apt, solving every image again from the bundle's own index, comes to the locked packages.",
+    "What each wheel and sdist requires for the image's Python is locked, in a version that it takes.",
     "Every sdist that is installed has what building it needs in isolation.",
 )
 NOT_PROVED = (
     "Maintainer scripts of packages: what they do when they run cannot be read statically.",
-    "Python's closure: `airlock lock --check` has uv solve it again, this proof compares what it came to.",
+    "Requirements that an older sdist states only when it is built: `airlock lock --check` has uv find them again.",
     "Build backends of sdists and what a compiler looks for: seen when they run, not before.",
     "Programs that an image starts later: only their installation is part of a build.",
     "The sealed room decides: a build there has no way out, and whatever it tried besides is in its record.",

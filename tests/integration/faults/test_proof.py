@@ -119,7 +119,7 @@ def test_any_file_taken_out_of_the_pool_is_named_with_what_wants_it(own: Locked,
     path.rename(aside)
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(validating, "prove_plans", lambda *_: [])  # reads the indexes alone, which are whole
+            patch.setattr(validating, "prove_plans", lambda *_: ([], {}))  # reads the indexes alone, which are whole
             said = gaps_of(own)
     finally:
         aside.rename(path)
