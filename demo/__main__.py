@@ -38,9 +38,10 @@ def main() -> int:
         if sys.argv[1:2] == ["site"]:
             at_site(sys.argv[2], sys.argv[3])
         elif sys.argv[1:2] == ["clean"]:
-            clean()
+            with exclusive(places.LOCK, "the demos of this machine"):
+                clean()
         else:
-            with exclusive(places.DEMO / ".lock", "the demo"):
+            with exclusive(places.LOCK, "the demos of this machine"):
                 whole_way()
     except AirlockError as error:
         print(f"error: {error.message}", file=sys.stderr)

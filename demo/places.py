@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from demo.steps import ROOT
 
 DEMO = ROOT / ".demo" / "real"
@@ -9,6 +11,8 @@ FACTORY = DEMO / "factory"
 MEDIA = DEMO / "media"
 SITE = DEMO / "site"
 NETNS = "airlock-demo-real"
+LOCK = Path("/run/lock/airlock-demo.lock")
+"""Demos of all checkouts share the namespaces' names; ``scripts/demo`` takes it, too."""
 
 DEFINITION = FACTORY / "definition"
 FACTORY_BOXES = FACTORY / "boxes"
