@@ -12,11 +12,11 @@ from airlock.lock.verdict import STATES, WORDS, ImageState, Verdict
 SHOWN = 50
 
 
-def gap_lines(gaps: Sequence[Gap]) -> list[str]:
+def gap_lines(gaps: Sequence[Gap], shown: int = SHOWN) -> list[str]:
     """The first gaps, each with what to do."""
-    lines = [f"  {gap.where}: {gap.what}\n      → {gap.remedy}" for gap in gaps[:SHOWN]]
-    if len(gaps) > SHOWN:
-        lines.append(f"  … and {len(gaps) - SHOWN} more (--json and --html have all)")
+    lines = [f"  {gap.where}: {gap.what}\n      → {gap.remedy}" for gap in gaps[:shown]]
+    if len(gaps) > shown:
+        lines.append(f"  … and {len(gaps) - shown} more (--json and --html have all)")
     return lines
 
 

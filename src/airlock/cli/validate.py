@@ -21,7 +21,7 @@ from airlock.cli.common import (
     verb,
 )
 from airlock.cli.explained import candidates_lines, explanation_lines, why_lines
-from airlock.cli.proof_lines import gap_lines, verdict_lines
+from airlock.cli.proof_lines import SHOWN, gap_lines, verdict_lines
 from airlock.cli.rehearse import (
     CleanOption,
     ForOption,
@@ -60,6 +60,7 @@ WhyOption = Annotated[
 HtmlOption = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Write the proof as one self-contained page as well.")
 ]
+NAMED = 3
 FIRST = "Mend the first gap; others often follow from it."
 
 
@@ -98,8 +99,7 @@ def validate(
     answer(as_json, report, [*gap_lines(proof.gaps), *verdict_lines(verdict), *describe(proof)])
     if as_json and not proof.holds:  # the answer already is one JSON document
         sys.exit(IncompleteError.exit_code)
-    if not proof.holds:
-        raise IncompleteError(f"{counted(len(proof.gaps), 'gap')}; the bundle would not be complete", remedy=FIRST)
+    require(proof, NAMED)  # again, the first: the report's beginning may have scrolled away
 
 
 async def prove(lock: Lock, loaded: LoadedDefinition, factory: Factory, told: Reporter) -> Proof:
@@ -140,15 +140,13 @@ def describe(proof: Proof) -> list[str]:
     ]
 
 
-def require(proof: Proof) -> None:
+def require(proof: Proof, named: int = SHOWN) -> None:
     """Raise unless the proof holds.
 
     Raises:
-        IncompleteError: with the gaps.
+        IncompleteError: with the first gaps, as many as ``named``.
     """
     if proof.holds:
         return
-    raise IncompleteError(
-        f"{counted(len(proof.gaps), 'gap')}; the bundle would not be complete:\n" + "\n".join(gap_lines(proof.gaps)),
-        remedy=FIRST,
-    )
+    gaps = "\n".join(gap_lines(proof.gaps, named))
+    raise IncompleteError(f"{counted(len(proof.gaps), 'gap')}; the bundle would not be complete:\n{gaps}", remedy=FIRST)
