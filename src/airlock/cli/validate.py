@@ -60,7 +60,7 @@ WhyOption = Annotated[
 HtmlOption = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Write the proof as one self-contained page as well.")
 ]
-NAMED = 3
+NAMED = 10
 FIRST = "Mend the first gap; others often follow from it."
 
 
