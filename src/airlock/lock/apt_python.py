@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import tarfile
 from collections.abc import Iterable, Mapping
 from email.parser import HeaderParser
 from pathlib import Path
-from typing import IO
 
 from packaging.utils import canonicalize_name
 
 from airlock.core.errors import FormatError, IntegrityError
-from airlock.core.process import clean_environment, find_tool
 from airlock.fetch.witness import Witness
 from airlock.lock.apt_text import split_fields
+from airlock.lock.deb_files import read_deb_files
 from airlock.lock.model import Artifact
 from airlock.store.pool import Pool
 
@@ -23,7 +20,6 @@ from airlock.store.pool import Pool
 _METADATA = re.compile(
     r"\.?/?usr/lib/python3(\.\d+)?/dist-packages/[^/]+\.(dist-info/METADATA|egg-info/PKG-INFO|egg-info)"
 )
-_MAX_METADATA = 4 << 20
 
 
 def python_debs(artifacts: Iterable[Artifact], stanzas: Mapping[str, str]) -> list[Artifact]:
@@ -84,37 +80,13 @@ def deb_dists(path: Path, ident: str) -> dict[str, str]:
     Raises:
         FormatError: see ``python_dists``.
     """
-    command = [find_tool("dpkg-deb", "dpkg"), "--fsys-tarfile", str(path)]
-    found: dict[str, str] = {}
-    with subprocess.Popen(
-        command, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
-    ) as process:
-        assert process.stdout is not None
-        try:
-            with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
-                for member in archive:
-                    stream = (
-                        archive.extractfile(member) if member.isreg() and _METADATA.fullmatch(member.name) else None
-                    )
-                    if stream is not None:
-                        name, version = _identity(stream, f"{ident}, {member.name}")
-                        found[name] = version
-            process.stdout.read()
-        except tarfile.TarError as error:
-            process.kill()
-            raise FormatError(f"{ident} is no Debian package: {error}") from None
-    if process.returncode != 0:
-        raise FormatError(f"{ident} cannot be unpacked by dpkg-deb")
-    return found
+    found = read_deb_files(path, ident, _METADATA.fullmatch)
+    return dict(metadata_identity(data, f"{ident}, {name}") for name, data in found.items())
 
 
 def metadata_path(path: str) -> bool:
     """Whether a path in an image (relative to its root) is the metadata of a distribution in dist-packages."""
     return bool(_METADATA.fullmatch(path.replace("usr/local/", "usr/", 1)))
-
-
-def _identity(stream: IO[bytes], where: str) -> tuple[str, str]:
-    return metadata_identity(stream.read(_MAX_METADATA), where)
 
 
 def metadata_identity(data: bytes, where: str) -> tuple[str, str]:

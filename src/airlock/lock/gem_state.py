@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
 
-from airlock.core.errors import FormatError, ResolutionError
-from airlock.core.process import clean_environment, find_tool
+from airlock.core.errors import ResolutionError
 from airlock.lock.apt_text import split_fields
+from airlock.lock.deb_files import read_deb_files
 from airlock.lock.gem_index import NAME, Gem
 from airlock.lock.gem_versions import Bound, GemVersion, parse_requirements
 from airlock.lock.model import Artifact
@@ -23,7 +21,6 @@ _WANTED = re.compile(
 _NUMBER = re.compile(r'CONFIG\["(MAJOR|MINOR|TEENY)"\]\s*=\s*"(\d+)"')
 _RUBYGEMS = re.compile(r"""^\s*VERSION\s*=\s*["']([0-9A-Za-z.]+)["']""", re.MULTILINE)
 _NEEDS = re.compile(r"add_(?:runtime_)?dependency\(%q<(?P<name>[^>]+)>(?:\.freeze)?,\s*\[(?P<bounds>[^\]]*)\]")
-_MAX = 4 << 20
 
 
 class RubyFiles(msgspec.Struct):
@@ -60,25 +57,10 @@ def read_deb(path: Path, ident: str) -> RubyFiles:
     Raises:
         FormatError: it is no Debian package.
     """
-    command = [find_tool("dpkg-deb", "dpkg"), "--fsys-tarfile", str(path)]
     found = RubyFiles()
-    with subprocess.Popen(
-        command, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
-    ) as process:
-        assert process.stdout is not None
-        try:
-            with tarfile.open(fileobj=process.stdout, mode="r|") as archive:
-                for member in archive:
-                    match = _WANTED.fullmatch(member.name) if member.isreg() else None
-                    stream = archive.extractfile(member) if match else None
-                    if match and stream is not None:
-                        found.files[match["path"]] = stream.read(_MAX).decode("utf-8", "replace")
-            process.stdout.read()
-        except tarfile.TarError as error:
-            process.kill()
-            raise FormatError(f"{ident} is no Debian package: {error}") from None
-    if process.returncode != 0:
-        raise FormatError(f"{ident} cannot be unpacked by dpkg-deb")
+    for name, data in read_deb_files(path, ident, _WANTED.fullmatch).items():
+        if match := _WANTED.fullmatch(name):
+            found.files[match["path"]] = data.decode("utf-8", "replace")
     return found
 
 

@@ -65,6 +65,7 @@ class _Proof:
         self._lines = PipLines(gathered, _contents(lock, gathered, pool))
         self._dists: dict[str, _Dist] = {}
         self._system: dict[str, dict[str, str]] = {}
+        self._read: dict[str, dict[str, str]] = {}
 
     @cached_property
     def _stanzas(self) -> dict[str, str]:
@@ -154,10 +155,6 @@ class _Proof:
         if deb.id not in self._read:
             self._read[deb.id] = python_dists([deb], self._pool)
         return self._read[deb.id]
-
-    @cached_property
-    def _read(self) -> dict[str, dict[str, str]]:
-        return {}
 
     def _markers(self, image: str) -> dict[str, str]:
         """The variables of PEP 508 in the image."""
