@@ -16,6 +16,7 @@ from tests.window_lab import MIRROR, Factory, body, inhabitants
 
 SECONDS = {"nftables": 2.0, "squid": 6.0}  # squid takes some of them to start
 AT_ONCE = 4
+LONG = 64 << 20  # each run goes on where the one before was killed: bytes enough for fifty of them
 
 
 def seeds(count: int) -> list[range]:
@@ -37,10 +38,10 @@ def test_killed_at_two_hundred_moments(factory, backend):
 def run(factory, count: int, backend: str) -> None:
     made = [factory(window=f'backend = "{backend}"\nminutes = {SECONDS[backend] / 60}') for _ in range(AT_ONCE)]
     for here in made:
-        here.locked({"long.tar": body(11, 8 << 20)}, folder="slow/")
+        here.locked({"long.tar": body(11, LONG)}, folder="slow/")
     with ThreadPoolExecutor(AT_ONCE) as workers:
         told = list(workers.map(share_of, made, seeds(count), [SECONDS[backend]] * AT_ONCE))
-    assert sum(told) > count // 4, "hardly any of the kills met an open window: the moments are wrong"
+    assert sum(told) > count // 2, f"{sum(told)} of {count} kills met an open window: the moments are wrong"
     for here in made:
         assert here.window("status").returncode == 0
         assert {record["state"] for record in here.records()} <= {"closed"}
