@@ -201,6 +201,24 @@ def artifact_id(kind: ArtifactKind, file: str) -> str:
     return f"{kind}/{file}"
 
 
+def first_seen(
+    kind: ArtifactKind,
+    file: str,
+    upstream: str,
+    path: str,
+    sha256: str,
+    size: int,
+    *,
+    name: str,
+    version: str = "",
+    arch: str = "any",
+) -> Artifact:
+    """An artifact that no signed index names: it is what its upstream served when it was locked."""
+    return Artifact(
+        artifact_id(kind, file), kind, name, version, arch, file, sha256, size, upstream, path, trust="first-seen"
+    )
+
+
 def make_lock(
     *,
     release: str,
