@@ -6,7 +6,7 @@ lock that is solved again must say the same of itself, whatever the settings say
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -60,6 +60,20 @@ def _kept(witness: Witness) -> frozenset[str]:
         return frozenset(msgspec.json.decode(witness.kept(KEPT), type=list[str]))
     except IntegrityError:  # there were none, or this is the first solving
         return frozenset()
+
+
+def mismarked(lock: Lock, pool: Pool) -> Iterator[tuple[Artifact, str]]:
+    """Artifacts whose mark is not what the lock was solved against says, and what is wrong.
+
+    Raises:
+        IntegrityError, FormatError: what it was solved against is not whole in the pool.
+    """
+    entry = read_transcript(pool, lock.header.witness).find("", KEPT)
+    names = frozenset(msgspec.json.decode(pool.read(entry.sha256), type=list[str]) if entry else ())
+    for artifact in lock.artifacts:
+        if artifact.stand_in != (_source(artifact) in names):
+            known = "a stand-in" if not artifact.stand_in else "no stand-in"
+            yield artifact, f"comes from {_source(artifact)}, which is {known}, and is marked otherwise"
 
 
 def marked(artifacts: Iterable[Artifact], names: Collection[str]) -> list[Artifact]:

@@ -130,3 +130,26 @@ def test_no_stand_in_leaves_no_trace_in_the_transcript(tmp_path):
             return witness.transcript()
 
     assert parse_transcript(asyncio.run(recorded())).entries() == []
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_a_mark_that_was_taken_from_a_lock_or_put_in_is_noticed(tmp_path, real: bool):
+    pool = Pool(tmp_path / "pool")
+    imitation = {} if real else {"grafana": UpstreamTable("http://127.0.0.1:9", stand_in=True)}
+
+    async def recorded() -> bytes:
+        async with Witness.record(pool, {}, FetchTable()) as witness:
+            stand_in_names(witness, imitation)
+            return witness.transcript()
+
+    transcript = pool.add_bytes(asyncio.run(recorded()))
+    whole = lock_of([0, 0], marked([deb("a"), deb("b", "grafana")], imitation))
+    whole = msgspec.structs.replace(whole, header=msgspec.structs.replace(whole.header, witness=transcript))
+    assert list(mismarked(whole, pool)) == []
+    artifacts = tuple(
+        msgspec.structs.replace(one, stand_in=not one.stand_in) if one.upstream == "grafana" else one
+        for one in whole.artifacts
+    )
+    ((found, said),) = mismarked(msgspec.structs.replace(whole, artifacts=artifacts), pool)
+    assert found.id == "deb/b_1_all.deb"
+    assert said == f"comes from grafana, which is {'no stand-in' if real else 'a stand-in'}, and is marked otherwise"
