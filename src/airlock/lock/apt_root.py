@@ -145,7 +145,9 @@ class AptRoot:
             "Acquire::GzipIndexes": "false",
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",
             "Acquire::Check-Valid-Until": str(check_valid_until and not self._trusted).lower(),
+            # The witness waits before it asks an upstream again; apt 2.6 that waits as well may wait for ever.
             "Acquire::Retries": "3",
+            "Acquire::Retries::Delay": "false",
             # The lists are ours alone; without this apt as root would want them to be _apt's.
             "APT::Sandbox::User": "root",
         }
