@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -42,6 +43,8 @@ def read_members(path: Path, what: str, wanted: Callable[[str], object], limit: 
         FileNotFoundError: it is not there.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ValueError("it is no file")
         yield from _of_zip(path, wanted, limit) if zipfile.is_zipfile(path) else _of_tar(path, wanted, limit)
     except FileNotFoundError:
         raise

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.tags import Tag
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
@@ -45,8 +47,13 @@ def _name(artifact: Artifact, target: Target) -> Iterator[str]:
         return
     if name != artifact.name or not _same(str(version), artifact.version):
         yield f"{artifact.file} is locked as {artifact.name} {artifact.version}"
-    if not tags & set(target.tags()):
+    if not tags & _offered(target):
         yield f"{artifact.file} is not for Python {target.python} on {target.arch}"
+
+
+@lru_cache(maxsize=8)
+def _offered(target: Target) -> frozenset[Tag]:
+    return frozenset(target.tags())
 
 
 def _same(one: str, other: str) -> bool:

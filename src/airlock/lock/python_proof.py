@@ -81,6 +81,7 @@ class _Proof:
         self._dists: dict[str, _Dist] = {}
         self._system: dict[str, dict[str, str]] = {}
         self._read: dict[str, dict[str, str]] = {}
+        self._versions: dict[str, str] = {}
 
     @cached_property
     def _stanzas(self) -> dict[str, str]:
@@ -248,7 +249,10 @@ class _Proof:
         }
 
     def _python(self, image: str) -> str:
-        return interpreter_version(self._plans[image].state, self._gathered.tree.python_version, image)
+        if image not in self._versions:
+            minor = self._gathered.tree.python_version
+            self._versions[image] = interpreter_version(self._plans[image].state, minor, image)
+        return self._versions[image]
 
     def _target(self, image: str) -> Target:
         return Target(self._python(image), self._gathered.arch, GLIBC[self._gathered.definition.base.release])

@@ -38,7 +38,7 @@ def swapped(lock: Lock) -> Lock:
 
 
 def relabelled(lock: Lock) -> Lock:
-    return with_artifacts(lock, replace(next(one for one in lock.artifacts if one.kind == "deb"), arch="arm64"))
+    return with_artifacts(lock, replace(next(one for one in lock.artifacts if one.arch == "amd64"), arch="arm64"))
 
 
 def without_engine(lock: Lock) -> Lock:

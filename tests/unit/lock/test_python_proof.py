@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import tarfile
 import zipfile
@@ -259,6 +260,15 @@ def test_links_and_paths_that_lead_out_of_an_sdist_are_not_followed(pool):
         read_project(pool.path(found.sha256), found)
     branch = read_project(pool.path(found.sha256), msgspec.structs.replace(found, kind="source"))
     assert (branch.name, branch.pyproject) == ("x", None)
+
+
+def test_what_is_no_file_is_not_waited_for(pool):
+    world = World(pool, "top", *chain(pool))
+    place = pool.path(world.lock.artifacts[0].sha256)
+    place.unlink()
+    os.mkfifo(place)
+    (gap,) = world.gaps()
+    assert "cannot be read: it is no file" in gap
 
 
 # What building takes ------------------------------------------------------------------------------------------------
