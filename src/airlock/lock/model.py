@@ -7,7 +7,7 @@ key. A diff of two locks in review reads like a change log.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -18,6 +18,9 @@ from airlock.core.text import is_plain
 
 FORMAT = 1
 MAX_SHOWN = 200
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+"""What canonical JSON can say exactly (RFC 8785)."""
 
 Kind = Literal[
     "apt",  # one apt command of one RUN; spec is its words; answered by .deb files (none for update, clean …)
@@ -59,10 +62,10 @@ class Header(msgspec.Struct, frozen=True, tag="lock", tag_field="type"):
     release: str
     definition: str
     kolla: dict[str, str]
-    images: int
-    demands: int
-    artifacts: int
-    size: int
+    images: Count
+    demands: Count
+    artifacts: Count
+    size: Count
     witness: str
     requires: dict[str, str]
 
@@ -106,7 +109,7 @@ class Demand(msgspec.Struct, frozen=True, tag="demand", tag_field="type"):
 
     arch: str
     image: str
-    line: int
+    line: Count
     kind: Kind
     spec: str
     artifacts: tuple[str, ...] = ()
@@ -153,7 +156,7 @@ class Artifact(msgspec.Struct, frozen=True, omit_defaults=True, tag="artifact", 
     arch: str
     file: str
     sha256: str
-    size: int
+    size: Count
     upstream: str
     path: str
     trust: Trust

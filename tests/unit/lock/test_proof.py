@@ -152,6 +152,8 @@ def test_names_that_would_say_something_else_on_a_terminal_are_refused(text: str
         b'{"type":"image","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
         b'{"type":"artifact"}',
         b"\xff\xfe",
+        b'{"type":"demand","arch":"x","image":"x","line":' + b"9" * 400 + b',"kind":"apt","spec":"x"}',
+        b'{"type":"demand","arch":"x","image":"x","line":-1,"kind":"apt","spec":"x"}',
         b'{"type":"demand","arch":"\\ud800"}',
         b'{"type":"image"' + b"\x00" * 9 + b"}",
     ],
