@@ -7,7 +7,6 @@ with one path a repository; ``settings`` is what a factory.toml says of it.
 from __future__ import annotations
 
 import hashlib
-import http.server
 import os
 import shutil
 import subprocess
@@ -18,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.web_server import serving
+from tests.web_server import answering
 
 ARCHES = ("amd64", "arm64")
 
@@ -187,7 +186,7 @@ class Upstreams:
 
     @contextmanager
     def served(self) -> Iterator[str]:
-        with serving(lambda *arguments: _Handler(self, *arguments)) as self.address:
+        with answering(self.find) as self.address:
             yield self.address
 
     def find(self, path: str) -> bytes | None:
@@ -201,19 +200,3 @@ class Upstreams:
             return self.received.get(query["search"][0].removeprefix("0x")[-16:])
         file = self.root / unquote(parts.path).lstrip("/")
         return file.read_bytes() if file.is_file() else None
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    def __init__(self, upstreams: Upstreams, *arguments: object) -> None:
-        self._upstreams = upstreams
-        super().__init__(*arguments)  # type: ignore[arg-type]
-
-    def do_GET(self) -> None:
-        data = self._upstreams.find(self.path)
-        self.send_response(200 if data is not None else 404)
-        self.send_header("Content-Length", str(len(data or b"")))
-        self.end_headers()
-        self.wfile.write(data or b"")
-
-    def log_message(self, *_: object) -> None:
-        pass

@@ -77,12 +77,14 @@ def make_sample(
     size: int = 300,
     extra: dict[str, bytes] | None = None,
     repositories: dict[str, tuple[str, str]] | None = None,
+    stand_in: bool = False,
 ) -> Sample:
     """A factory below ``root`` whose lock has ``count`` artifacts of about ``size`` bytes; ``seed`` decides the bytes.
 
     Args:
         extra: further artifacts, file name → bytes; ``.whl`` files answer the demand for Airlock itself.
         repositories: git repositories that it carries, name → (ref, address).
+        stand_in: all artifacts are of a stand-in.
     """
     folder = root / "definition"
     folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +109,18 @@ def make_sample(
         project = file.partition("-" if kind != "deb" else "_")[0].replace("_", "-")
         artifacts.append(
             Artifact(
-                f"{kind}/{file}", kind, project, "1.0", "any", file, sha256, len(data), "debian", file, "signed-index"
+                f"{kind}/{file}",
+                kind,
+                project,
+                "1.0",
+                "any",
+                file,
+                sha256,
+                len(data),
+                "debian",
+                file,
+                "signed-index",
+                stand_in=stand_in,
             )
         )
     sha = sha256_bytes(b"x")

@@ -7,7 +7,6 @@ What it offers is made here; it imitates nothing but the protocol that ansible-g
 from __future__ import annotations
 
 import hashlib
-import http.server
 import io
 import json
 import tarfile
@@ -16,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.web_server import serving
+from tests.web_server import answering
 
 
 def collection(name: str, version: str, dependencies: Mapping[str, str]) -> bytes:
@@ -57,6 +56,7 @@ class GalaxyStandIn:
         self.collections: dict[str, dict[str, tuple[bytes, dict[str, str]]]] = {}
         self.changed: dict[tuple[str, str], dict[str, Any]] = {}
         self.asked: list[str] = []
+        self.address = ""
         self.page = 2  # versions on one page, whatever a client asks for
 
     def add(self, name: str, version: str, **dependencies: str) -> None:
@@ -65,31 +65,12 @@ class GalaxyStandIn:
 
     @contextmanager
     def serving(self) -> Iterator[str]:
-        stand_in = self
+        with answering(self._asked, kind="application/json", missing=b"{}") as self.address:
+            yield self.address
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                stand_in.asked.append(self.path)
-                answer = stand_in.answer(self.path, f"http://{self.headers['Host']}")
-                if isinstance(answer, str):
-                    self.send_response(302)
-                    self.send_header("Location", answer)
-                    answer = b""
-                else:
-                    self.send_response(404 if answer is None else 200)
-                    answer = b"{}" if answer is None else answer
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        with serving(Handler) as address:
-            yield address
+    def _asked(self, path: str) -> bytes | str | None:
+        self.asked.append(path)
+        return self.answer(path, self.address)
 
     def answer(self, target: str, address: str) -> bytes | str | None:
         """Bytes, the place to go to instead, or None for 404."""

@@ -6,7 +6,6 @@ The gems and the specifications beside them are made by Debian's Ruby, by the li
 from __future__ import annotations
 
 import hashlib
-import http.server
 import json
 import subprocess
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.web_server import serving
+from tests.web_server import answering
 
 _BUILD = """
 require "json"
@@ -65,27 +64,12 @@ class GemStandIn:
 
     @contextmanager
     def serving(self) -> Iterator[str]:
-        stand_in = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                stand_in.asked.append(self.path)
-                data = stand_in.changed.get(self.path, stand_in.answer(self.path))
-                self.send_response(404 if data is None else 200)
-                self.send_header("Content-Length", str(len(data or b"")))
-                self.end_headers()
-                if self.command == "GET":
-                    self.wfile.write(data or b"")
-
-            do_HEAD = do_GET  # noqa: N815
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        with serving(Handler) as address:
+        with answering(self._asked) as address:
             yield address
+
+    def _asked(self, path: str) -> bytes | None:
+        self.asked.append(path)
+        return self.changed.get(path, self.answer(path))
 
     def answer(self, path: str) -> bytes | None:
         match path.strip("/").split("/"):

@@ -20,3 +20,38 @@ def serving(handler: Callable[..., http.server.BaseHTTPRequestHandler]) -> Itera
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def answering(
+    answer: Callable[[str], bytes | str | None], *, kind: str = "application/octet-stream", missing: bytes = b""
+) -> Iterator[str]:
+    """The address of a server that answers GET and HEAD for a path with bytes, with the place to go to instead, or 404.
+
+    Args:
+        kind: Content-Type of what it answers.
+        missing: what a 404 says.
+    """
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            found = answer(self.path)
+            data = missing if found is None else b"" if isinstance(found, str) else found
+            self.send_response(404 if found is None else 302 if isinstance(found, str) else 200)
+            if isinstance(found, str):
+                self.send_header("Location", found)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(data)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with serving(Handler) as address:
+        yield address

@@ -48,6 +48,7 @@ from airlock.evidence.record import (
     write_record,
 )
 from airlock.kolla.render import RenderedTree
+from airlock.lock.stand_ins import require_real
 from airlock.room.namespace import require_root
 from airlock.room.report import CANNOT_PROVE
 from airlock.room.sealed import SealedRoom
@@ -98,10 +99,13 @@ async def build(bundle: StoredBundle, site: Site, request: Request, reporter: Re
     """Build every image of a bundle and return (folder of the record, record).
 
     Raises:
-        StateError: another build runs at this site, or the bundle does not name the commits that were asked for.
+        StateError: another build runs at this site, or the bundle does not name the commits that were asked for, or
+            has stand-ins and the site takes none.
         AirlockError: the build failed; its record says how far it came, and the message names the folder.
     """
     _require_commits(bundle, request.git)
+    if site.settings.build.stand_ins == "refuse":
+        require_real(bundle.lock, f"bundle {bundle.id}")
     started = datetime.now(UTC)
     build_id = f"{bundle.id}-{started:%Y%m%dT%H%M%SZ}"
     folder = site.records / build_id

@@ -20,6 +20,7 @@ from airlock.engine.skopeo import Access
 from airlock.evidence.record import BuiltImage, Check
 from airlock.kolla.overrides import NAMESPACE, TAG
 from airlock.kolla.render import RenderedTree
+from airlock.lock.stand_ins import imitations
 from airlock.room.sealed import SealedRoom
 
 
@@ -58,6 +59,7 @@ class Publisher:
             UpstreamError, IntegrityError: see ``engine.push.publish``; the bundle's tag then stays what it was.
         """
         locked = {image.name: image.sealed for image in self._bundle.lock.images if image.arch == tree.arch}
+        imitated = imitations(self._bundle.lock, tree.arch)
         self._room.image = ""
         with reporter.task("publishing", len(tree.images), unit="items") as task:
             for image in tree.images:
@@ -80,6 +82,7 @@ class Publisher:
                         seconds=seconds[image.name],
                         log=f"logs/{image.name}.log",
                         checks=checks.get(image.name, []),
+                        stand_ins=imitated.get(image.name, []),
                     )
                 )
                 task.advance(1)

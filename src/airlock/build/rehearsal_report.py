@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from airlock.build.rehearse import ImageState, Rehearsal
+from airlock.build.rehearsal_run import ImageState
+from airlock.build.rehearse import Rehearsal
 from airlock.core.errors import AirlockError, BuildError, IncompleteError
 from airlock.evidence.ledger import utc_now
 

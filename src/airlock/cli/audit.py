@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from airlock.cli.common import DEFAULT_FACTORY, DEFAULT_SITE, FactoryOption, JsonOption, SiteOption, answer, verb
-from airlock.cli.words import counted, window_lines
+from airlock.cli.words import counted, stand_in_lines, window_lines
 from airlock.core.errors import FormatError, UsageError
 from airlock.core.settings import load_factory, load_site
 from airlock.evidence.holdings import Holding, holdings
@@ -111,6 +111,7 @@ def _story_lines(story: BuildStory) -> list[str]:
         f"why       {trigger.reason or '(no reason given)'}",
         *(f"with      {key} {value}" for key, value in trigger.details.items()),
         f"from      {story.bundle}, content {story.bundle_digest}",
+        *stand_in_lines(len(story.stand_ins), len(story.images), "proof     "),
         f"refused   {counted(story.refused_packets, 'packet')}, {counted(len(story.refused_names), 'name')}: "
         "what the build tried besides",
         *(f"image     {name}  {digest}" for name, digest in story.images.items()),

@@ -11,6 +11,7 @@ from airlock.build.build import Request
 from airlock.build.build import build as run
 from airlock.bundle.stored import open_bundle
 from airlock.cli.common import DEFAULT_SITE, JsonOption, SiteOption, answer, reporter, verb
+from airlock.cli.words import stand_in_lines
 from airlock.core.settings import load_site
 from airlock.core.signals import ended_by_term
 from airlock.evidence.asked import checked_name, checked_reason, parse_commits, parse_details
@@ -66,11 +67,13 @@ def build(
             "record": str(folder),
             "build_id": record.build_id,
             "images": {image.name: image.digest for image in record.images},
+            "stand_ins": {image.name: image.stand_ins for image in record.images if image.stand_ins},
         },
         [
             *(f"{image.name:<{width}} {image.digest}  {image.reference}" for image in record.images),
             f"{len(record.served)} files served; packets for elsewhere: {network.refused_packets} of the build's own"
             f", {network.canary_packets} of the canary's, all refused",
+            *stand_in_lines(sum(bool(image.stand_ins) for image in record.images), len(record.images)),
             f"record {folder}/record.json",
         ],
     )

@@ -17,6 +17,7 @@ from rich.console import Console
 from airlock.core.errors import AirlockError, SpaceError
 from airlock.core.progress import ConsoleReporter, Reporter, SilentReporter
 from airlock.core.space import FULL
+from airlock.core.text import printable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,7 +55,7 @@ def answer(as_json: bool, value: Any, lines: list[str]) -> None:
     if as_json:
         sys.stdout.write(json.dumps(msgspec.to_builtins(value), indent=2, sort_keys=True) + "\n")
     else:
-        sys.stdout.write("".join(line + "\n" for line in lines))
+        sys.stdout.write("".join(printable(line) + "\n" for line in lines))
     sys.stdout.flush()
 
 
@@ -86,7 +87,7 @@ def verb(function: Callable[P, R]) -> Callable[P, R]:
             raise typer.Exit(1) from None
         except Exception:
             errors.print("a fault in airlock itself; please report it with the text below", style="red")
-            errors.print(traceback.format_exc(), markup=False)
+            errors.print(printable(traceback.format_exc()), markup=False)
             raise typer.Exit(INTERNAL) from None
 
     return run
@@ -108,6 +109,6 @@ def show_error(error: AirlockError, as_json: bool) -> None:
             "exit_code": error.exit_code,
         }
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
-    errors.print(f"error: {error.message}", style="red", markup=False, soft_wrap=True)
+    errors.print(f"error: {printable(error.message)}", style="red", markup=False, soft_wrap=True)
     if error.remedy:
-        errors.print(f"  → {error.remedy}", markup=False, soft_wrap=True)
+        errors.print(f"  → {printable(error.remedy)}", markup=False, soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from airlock.cli.common import DEFAULT_SITE, JsonOption, SiteOption, answer, reporter, verb
-from airlock.cli.words import counted
+from airlock.cli.words import counted, stand_in_lines
 from airlock.core.settings import load_site
 from airlock.site.importing import import_bundle
 from airlock.site.seeding import Seeded
@@ -45,6 +45,8 @@ def import_(
         f"manifest  {result.manifest}"
         + (" (as expected)" if result.expected else " (not compared with a transfer paper)"),
     ]
+    proven = result.proven
+    lines += stand_in_lines(proven.stand_ins, proven.real + proven.stand_ins, "proof     ")
     lines += [
         f"base      {image.reference} {image.digest}, {'sent' if image.sent else 'there already'}"
         for image in result.base_images

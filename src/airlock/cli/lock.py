@@ -35,6 +35,7 @@ from airlock.lock.files import load_lock, save_lock
 from airlock.lock.model import Lock
 from airlock.lock.passage import Passage
 from airlock.lock.resolve import Resolution, check_lock, resolve_lock
+from airlock.lock.shortfall import Refused
 from airlock.lock.stand_ins import proven
 from airlock.lock.update import frozen_answers, resolve_frozen
 
@@ -57,7 +58,7 @@ DiffOption = Annotated[
     tuple[Path, Path] | None,
     typer.Option("--diff", metavar="OLD NEW", help="Only say what changed from one lock to another."),
 ]
-LINES, WIDTH = 6, 400
+LINES, WIDTH, NAMED = 6, 400, 12
 
 
 @verb
@@ -209,8 +210,8 @@ def refuse(found: Resolution, as_json: bool) -> NoReturn:
         answer(True, {"refused": found.refused, "images": found.images, "left_out": found.left_out}, [])
         sys.exit(ResolutionError.exit_code)
     own = [one for one in found.refused if not one.parent]
-    lines = [f"  {one.image} ({one.arch}):\n{indented(one.reasons)}" for one in own]
-    lines += [f"  {one.image} ({one.arch}): {one.reasons[0]}" for one in found.refused if one.parent]
+    lines = [f"  {one.image} ({one.arch}):\n{indented(one.reasons, one.remedies)}" for one in own]
+    lines += [f"  {line}" for line in fallen(found.refused)]
     table = "\n".join(f'    {name} = "…"' for name in dict.fromkeys(one.image for one in own))
     raise ResolutionError(
         f"{len(found.refused)} of {counted(found.images, 'image')} cannot be locked; no lock was written:\n"
@@ -220,9 +221,27 @@ def refuse(found: Resolution, as_json: bool) -> NoReturn:
     )
 
 
-def indented(reasons: Sequence[str]) -> str:
-    """Reasons of a refusal, each line of each bounded, below the image's name."""
-    return "\n".join(f"      {line[:WIDTH]}" for reason in reasons for line in reason.splitlines()[:LINES])
+def indented(reasons: Sequence[str], remedies: Sequence[str] = ()) -> str:
+    """Reasons of a refusal, each line of each bounded, below the image's name; then what to do."""
+    lines = [line[:WIDTH] for reason in reasons for line in reason.splitlines()[:LINES]]
+    lines += [f"→ {remedy[:WIDTH]}" for remedy in remedies]
+    return "\n".join(f"      {line}" for line in lines)
+
+
+def fallen(refused: Sequence[Refused]) -> list[str]:
+    """What falls with an image because it is built on it: a line for each such image, not one for all that falls."""
+    parents = {(one.arch, one.image): one.parent for one in refused}
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in refused:
+        if root := one.parent:
+            while parents[one.arch, root]:
+                root = parents[one.arch, root]
+            found.setdefault((one.arch, root), []).append(one.image)
+    return [
+        f"{counted(len(names), 'image')} built on {root} ({arch}): {', '.join(names[:NAMED])}"
+        + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        for (arch, root), names in sorted(found.items())
+    ]
 
 
 def _lines(lock: Lock, path: Path) -> list[str]:

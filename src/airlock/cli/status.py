@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from airlock.cli.common import DEFAULT_SITE, JsonOption, SiteOption, answer, reporter, verb
-from airlock.cli.words import counted
+from airlock.cli.words import counted, stand_in_lines
 from airlock.core.settings import load_site
 from airlock.site.status import BuildStatus, BundleStatus, WindowStatus, site_status
 
@@ -35,7 +35,9 @@ def status(
 def _bundle(bundle: BundleStatus) -> str:
     if bundle.problem:
         return f"bundle    {bundle.id}  UNUSABLE: {bundle.problem}"
-    return f"bundle    {bundle.id}  imported {bundle.imported}, {bundle.size / 1e6:,.1f} MB, content {bundle.digest}"
+    against = "".join(stand_in_lines(bundle.stand_ins, bundle.images, ", "))
+    size = f"{bundle.size / 1e6:,.1f} MB"
+    return f"bundle    {bundle.id}  imported {bundle.imported}, {size}, content {bundle.digest}{against}"
 
 
 def _window(window: WindowStatus) -> str:
@@ -51,5 +53,5 @@ def _window(window: WindowStatus) -> str:
 def _build(build: BuildStatus) -> str:
     return (
         f"build     {build.id}  {build.state}, {counted(build.images, 'image')} from {build.bundle or '?'}, "
-        f"began {build.started}"
+        f"began {build.started}{''.join(stand_in_lines(build.stand_ins, build.images, ', '))}"
     )

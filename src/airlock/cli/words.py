@@ -34,6 +34,11 @@ def window_lines(record: WindowRecord) -> list[str]:
     return lines
 
 
+def stand_in_lines(count: int, images: int, label: str = "") -> list[str]:
+    """The one line about images that stand on stand-ins, where any do."""
+    return [f"{label}{count} of {counted(images, 'image')} against STAND-INS, not real inputs"] if count else []
+
+
 def left_out_lines(left_out: Mapping[str, Mapping[str, str]]) -> list[str]:
     """What the definition selects and does not build, for a person."""
     return [

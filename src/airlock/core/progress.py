@@ -19,6 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from airlock.core.text import printable
+
 LINE_EVERY = 10.0  # seconds between plain lines
 
 
@@ -93,7 +95,7 @@ class ConsoleReporter:
         self._console = console
 
     def say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def task(self, title: str, total: int, *, unit: str = "bytes") -> Iterator[Task]:

@@ -183,9 +183,11 @@ class BuildTable(_Table, frozen=True):
 
     Attributes:
         require_expect: refuse an import without ``--expect DIGEST``.
+        stand_ins: whether bundles are imported and built whose images stand on stand-ins of real upstreams.
     """
 
     require_expect: bool = False
+    stand_ins: Literal["allow", "refuse"] = "allow"
 
 
 class SiteFile(_Table, frozen=True):

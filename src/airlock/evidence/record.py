@@ -80,6 +80,7 @@ class BuiltImage(msgspec.Struct, frozen=True, kw_only=True):
         diff_ids: digests of its layers, uncompressed, base first.
         seconds: how long Kolla built it.
         cached_from: id of the build whose result was taken, empty when built here.
+        stand_ins: ids of the lock's artifacts that went into it or an ancestor and imitate the real ones.
     """
 
     name: str
@@ -96,6 +97,7 @@ class BuiltImage(msgspec.Struct, frozen=True, kw_only=True):
     checks: list[Check] = []
     cached_from: str = ""
     staging: str = ""
+    stand_ins: list[str] = []
 
 
 class UsedWheel(msgspec.Struct, frozen=True, kw_only=True):

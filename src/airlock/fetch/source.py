@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import aiohttp
+import msgspec
 from packaging.utils import canonicalize_name
 
 from airlock.core.errors import AirlockError, GoneError, UsageError
@@ -25,6 +26,13 @@ _PAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/\Z")
 
 
 _Work = Callable[[Flight], Coroutine[Any, Any, None]]
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A question of a client that went unanswered: of which upstream, and why."""
+
+    upstream: str
+    error: AirlockError
 
 
 def is_page(path: str) -> bool:
@@ -94,7 +102,7 @@ class Live:
         self._flights: dict[tuple[str, str], Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.addresses: dict[str, str] = {}
-        self.failures: list[AirlockError] = []
+        self.failures: list[Failure] = []
 
     def ask(self, upstream: str, path: str, accept: str = "") -> Flight:
         """See ``Source``."""
@@ -143,7 +151,7 @@ class Live:
             self._transcript.add(flight.entry)
             self._flights.pop((flight.upstream, flight.path), None)
         elif flight.error is not None:
-            self.failures.append(flight.error)
+            self.failures.append(Failure(flight.upstream, flight.error))
         flight.tell()
 
     async def _fetch_file(self, flight: Flight, name: str, file: str, sha256: str) -> None:

@@ -15,13 +15,13 @@ import aiohttp
 from aiohttp import web
 
 from airlock.core.background import Background, background
-from airlock.core.errors import AirlockError, FormatError, GoneError, IntegrityError
+from airlock.core.errors import FormatError, GoneError, IntegrityError
 from airlock.core.settings import FetchTable
 from airlock.fetch.frozen import Frozen
 from airlock.fetch.http import session
 from airlock.fetch.relay import make_app
 from airlock.fetch.simple import ProjectFile
-from airlock.fetch.source import Live, Replay, Source, page_path, read_page
+from airlock.fetch.source import Failure, Live, Replay, Source, page_path, read_page
 from airlock.fetch.transcript import Entry, Transcript, read_transcript
 from airlock.store.pool import Pool
 
@@ -106,7 +106,7 @@ class Witness:
         return list(self._source.unanswered) if isinstance(self._source, Replay) else []
 
     @property
-    def failures(self) -> list[AirlockError]:
+    def failures(self) -> list[Failure]:
         """While recording: why questions of clients went unanswered (upstream down, wrong bytes), in that order."""
         return list(self._source.failures) if isinstance(self._source, Live) else []
 

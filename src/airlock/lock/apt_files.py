@@ -12,7 +12,7 @@ from airlock.kolla.apt_sources import AptSource, parse_source_file
 from airlock.lock.apt_state import AptState
 
 _PREFERENCES = "/etc/apt/preferences"
-_LISTS = "/etc/apt/sources.list"
+LISTS = "/etc/apt/sources.list"
 
 
 class AptFile(msgspec.Struct, frozen=True):
@@ -30,7 +30,7 @@ def written(state: AptState, file: AptFile, image: str) -> AptState:
     """
     path = PurePosixPath(file.path)
     folder = str(path.parent)
-    is_list = file.path == _LISTS or (folder == f"{_LISTS}.d" and path.suffix in (".list", ".sources"))
+    is_list = file.path == LISTS or (folder == f"{LISTS}.d" and path.suffix in (".list", ".sources"))
     is_pin = file.path == _PREFERENCES or folder == f"{_PREFERENCES}.d"
     if is_list or is_pin:
         etc = {name: text for name, text in state.etc.items() if name != file.path}
@@ -67,7 +67,7 @@ def sources_in_force(state: AptState, known: Sequence[AptSource], where: str) ->
     by_place = {(source.address, source.suite): source for source in known}
     found: list[AptSource] = []
     for path, text in state.etc.items():
-        for line in parse_source_file(path, text) if path.startswith(_LISTS) else ():
+        for line in parse_source_file(path, text) if path.startswith(LISTS) else ():
             source = by_place.get((line.address, line.suite))
             if source is None or not set(line.components) <= set(source.components):
                 raise ResolutionError(

@@ -18,7 +18,7 @@ from airlock.lock.gather import Gathered
 from airlock.lock.model import Demand, Lock
 from airlock.lock.proof import RELOCK, Gap
 from airlock.lock.shortfall import Shortfall
-from airlock.lock.vendors import require_vendors
+from airlock.lock.vendors import require_reached, require_vendors
 from airlock.store.pool import Pool
 
 
@@ -54,6 +54,7 @@ def resolve_apt(
                 start = base.state if base else results[image.parent].state
                 known = dict(etc.get(image.parent, {}))
                 steps = apt_steps(gathered.readings[image.name], gathered.context, known)
+                require_reached(image.name, arch, steps, shortfall.vendors)
                 etc[image.name] = known
                 found = resolver.resolve(image.name, arch, steps, start)
                 if image.name not in gathered.definition.distribution_packages:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from airlock.core.errors import ResolutionError
+from airlock.core.errors import AirlockError, ResolutionError
 from airlock.kolla.apt_sources import AptSource
 from airlock.lock.apt_catalogue import Catalogue, Offer
 from airlock.lock.apt_cut import cut_lists
@@ -109,7 +109,6 @@ class AptResolver:
             trusted=trusted,
             dated=dated,
         )
-        self.sources = self._root.sources
         self.debian_arch = debian_arch
         self._idents = idents
         self._catalogue: Catalogue | None = None
@@ -122,6 +121,20 @@ class AptResolver:
         """
         self._root.update()
         self._catalogue = Catalogue(self._root.targets(), self._idents)
+
+    @property
+    def sources(self) -> list[AptSource]:
+        """Every source that an image may enable, one an upstream and suite."""
+        return self._root.sources
+
+    @property
+    def refused(self) -> dict[str, AirlockError]:
+        """Upstream → why the last ``update`` failed there; the others' indexes were not at fault."""
+        return self._root.refused
+
+    def leave_out(self, upstreams: Container[str]) -> None:
+        """Go on without these upstreams: to be called before ``update`` is called again."""
+        self._root.leave_out(upstreams)
 
     def cut(self, roots: Iterable[str]) -> tuple[int, int]:
         """Drop from the lists what neither the base image nor these operands of apt commands can reach.

@@ -11,20 +11,11 @@ from urllib.parse import unquote
 
 import msgspec
 
-from airlock.core.errors import AirlockError, IntegrityError, ResolutionError, ToolError, UpstreamError, UsageError
+from airlock.core.errors import AirlockError, ResolutionError, ToolError, UsageError
 from airlock.core.process import clean_environment, find_tool, run
 from airlock.kolla.apt_sources import AptSource
+from airlock.lock.apt_refusal import distrusts, refusal, refusals
 from airlock.lock.apt_state import AptState
-
-# What apt says when a Release is not to be trusted, and when a server is not to be reached (apt 2.6, acquire-item.cc).
-_DISTRUST = re.compile(
-    r"is not signed|NO_PUBKEY|EXPKEYSIG|REVKEYSIG|BADSIG|NODATA|invalid signature|signatures? (couldn't|could not) be"
-    r"|is expired|is not valid yet|Hash Sum mismatch|unexpected size|Clearsigned file isn't valid|no longer signed"
-    r"|Unsigned file|weak security"
-)
-_UNREACHABLE = re.compile(
-    r"Could not (connect|resolve)|Connection (failed|timed out)|Temporary failure|\b50\d\b|Unable to connect"
-)
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -56,6 +47,9 @@ class AptRoot:
         check_valid_until: refuse a Release past its Valid-Until.
         trusted: take indexes unsigned and expired: for bytes that were checked otherwise (a lock's own).
         dated: upstreams whose indexes a lock has kept: they may have expired since.
+
+    Attributes:
+        refused: upstream → why its indexes were not taken the last time that they were asked for.
     """
 
     def __init__(
@@ -73,6 +67,7 @@ class AptRoot:
     ) -> None:
         self.root = root.absolute()
         self.sources = merge_sources(sources)
+        self.refused: dict[str, AirlockError] = {}
         self.debian_arch = debian_arch
         self._trusted, self._dated = trusted, dated
         self._address = {source.upstream: addresses(source.upstream).rstrip("/") for source in self.sources}
@@ -150,7 +145,9 @@ class AptRoot:
             "Acquire::GzipIndexes": "false",
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",
             "Acquire::Check-Valid-Until": str(check_valid_until and not self._trusted).lower(),
+            # The witness waits before it asks an upstream again; apt 2.6 that waits as well may wait for ever.
             "Acquire::Retries": "3",
+            "Acquire::Retries::Delay": "false",
             # The lists are ours alone; without this apt as root would want them to be _apt's.
             "APT::Sandbox::User": "root",
         }
@@ -227,36 +224,18 @@ class AptRoot:
             UpstreamError: not to be reached.
             ResolutionError: the suite or component does not exist there.
         """
+        self.refused = {}
         self.enter(AptState(), self.sources, {})
         result = self.apt(["apt-get", "--error-on=any", "-o", "quiet=1", "update"])
         text = result.stderr.decode("utf-8", "replace")
         # Where former lists exist, apt keeps them and only warns of a wrong signature: here that is an error too.
-        distrusted = not self._trusted and (_DISTRUST.search(text) or "previous index files" in text)
-        if result.returncode != 0 or distrusted:
-            raise self._update_error(text)
+        if result.returncode != 0 or (not self._trusted and distrusts(text)):
+            self.refused = refusals(text, self.sources, self._address)
+            raise refusal(text, self.sources, self._address)
 
-    def _update_error(self, text: str) -> AirlockError:
-        said = "\n".join(line for line in text.splitlines() if line.startswith(("E:", "W:", "  ")))
-        # apt says which one it is by the address that it has for it.
-        said_of = [one for one in self.sources if re.search(re.escape(self._address[one.upstream]) + r"[/ ]", said)]
-        names = ", ".join(f"{source.upstream} {source.suite}" for source in said_of or self.sources)
-        message = f"the package indexes of {names} were refused; apt said:\n{said}"
-        if _DISTRUST.search(text):
-            if said_of and all(one.keyring for one in said_of):
-                keys = ", ".join(dict.fromkeys(one.keyring for one in said_of))
-                return IntegrityError(
-                    message,
-                    remedy=f"The vendor signs with another key than Kolla fetches as {keys}, or has not signed anew. "
-                    "See whether a newer Kolla names another key or address; do not go on without.",
-                )
-            return IntegrityError(
-                message,
-                remedy="Name the right keyrings under [apt] in factory.toml; for a mirror that lags behind, set "
-                "check_valid_until = false there.",
-            )
-        if _UNREACHABLE.search(text):
-            return UpstreamError(message)
-        return ResolutionError(message, remedy="See that suite and components exist at the address of that upstream.")
+    def leave_out(self, upstreams: Container[str]) -> None:
+        """Go on without the sources of these upstreams."""
+        self.sources = [source for source in self.sources if source.upstream not in upstreams]
 
     def targets(self) -> list[Target]:
         """The Packages files of every source, in the order of the sources.
@@ -280,12 +259,14 @@ class AptRoot:
             if target.packages.exists() or _lists(target.release, key):
                 found.append(target)
             elif not key.endswith("/binary-all/Packages"):
-                raise ResolutionError(
+                error = ResolutionError(
                     f"{source.upstream} {source.place(component)} has no packages for {self.debian_arch}",
                     remedy=f"Take {source.upstream} out of vendor_repositories, and leave out the images that need it."
                     if source.keyring
                     else "Leave the source out of Kolla's sources.list for this architecture.",
                 )
+                self.refused = {source.upstream: error}
+                raise error
         return found
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from airlock.core.errors import UnclassifiedError
 from airlock.kolla.reading.model import ContextRef, DownloadRef, FileRef, RequirementFile, SourceRef
+from airlock.lock.archives import read_members
 from airlock.lock.demands import archive_sections
 from airlock.lock.gather import Gathered
 from airlock.lock.python_model import SourceTree
@@ -61,10 +61,10 @@ class Contents:
 
 
 def read_member(archive: Path, inner: str) -> bytes | None:
-    """A file below the top folder of a source archive."""
-    with tarfile.open(archive, "r:*") as members:
-        for member in members:
-            if member.isfile() and member.name.partition("/")[2] == inner and member.size <= MAX_TEXT:
-                stream = members.extractfile(member)
-                return stream.read() if stream else None
-    return None
+    """A file below the top folder of a source archive.
+
+    Raises:
+        FormatError: it is no archive.
+    """
+    found = read_members(archive, archive.name, lambda name: name.partition("/")[2] == inner, MAX_TEXT)
+    return next((data for _, data in found), None)

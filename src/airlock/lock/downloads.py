@@ -11,7 +11,7 @@ import msgspec
 from airlock.core.paths import safe_component
 from airlock.fetch.witness import Witness
 from airlock.kolla.apt_sources import MIRROR
-from airlock.lock.model import Artifact, Demand
+from airlock.lock.model import Artifact, Demand, first_seen
 from airlock.lock.shortfall import Shortfall
 from airlock.lock.sources_fetch import fetch
 from airlock.lock.sources_names import split_address
@@ -76,19 +76,9 @@ def asked_downloads(demands: Iterable[Demand], known: Mapping[str, str]) -> dict
 def file_artifact(upstream: str, path: str, sha256: str, size: int) -> Artifact:
     """The artifact of one file below an upstream."""
     file = safe_component(PurePosixPath(path.partition("?")[0]).name)
-    return Artifact(
-        id=f"file/{file}#{sha256[:8]}",  # many upstreams, and no telling what they call alike
-        kind="file",
-        name=file,
-        version="",
-        arch="any",
-        file=file,
-        sha256=sha256,
-        size=size,
-        upstream=upstream,
-        path=path,
-        trust="first-seen",
-    )
+    found = first_seen("file", file, upstream, path, sha256, size, name=file)
+    # many upstreams, and no telling what they call alike
+    return msgspec.structs.replace(found, id=f"{found.id}#{sha256[:8]}")
 
 
 def sealed_files(demands: Iterable[Demand], by_id: Mapping[str, Artifact]) -> dict[str, dict[str, str]]:

@@ -15,7 +15,7 @@ import msgspec
 from airlock.core.errors import FormatError, GoneError, IntegrityError, ResolutionError
 from airlock.fetch.http import below
 from airlock.fetch.witness import Witness
-from airlock.kolla.reading.model import Command
+from airlock.kolla.reading.model import Command, Names
 from airlock.lock.apt_resolver import AptResult
 from airlock.lock.contents import Contents
 from airlock.lock.gather import Gathered
@@ -104,6 +104,15 @@ def questions(ground: Ground, kind: Kind) -> Iterator[Question]:
             key = (gathered.arch, image, command.line, kind, " ".join(command.argv[1:]))
             if command.demand == kind and (demand := asked.pop(key, None)) is not None:
                 yield Question(demand, command)
+
+
+def named(ground: Ground, kind: Kind) -> Iterator[tuple[Question, tuple[str, ...]]]:
+    """The same of commands that give names, with these; without images that are refused already, for their packages."""
+    for question in questions(ground, kind):
+        detail = question.command.detail
+        assert isinstance(detail, Names)
+        if question.demand.image in ground.plans:
+            yield question, detail.names
 
 
 class Index:

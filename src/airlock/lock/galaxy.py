@@ -13,7 +13,7 @@ from airlock.core.errors import ResolutionError, UnclassifiedError
 from airlock.kolla.reading.model import Galaxy as Install
 from airlock.lock.ecosystem import Answers, Ground, Index, Question, RoomIndex, questions
 from airlock.lock.galaxy_api import NAME, GalaxyApi, Release, room_index
-from airlock.lock.model import Artifact, Demand, Kind, artifact_id
+from airlock.lock.model import Artifact, Demand, Kind, first_seen
 from airlock.lock.semver import is_pinned, is_prerelease, meets, version_key
 from airlock.lock.sources_fetch import fetch
 
@@ -231,16 +231,4 @@ async def _artifact(ground: Ground, name: str, release: Release, place: tuple[st
                 f"{where}: {name} {release.version} is not what its index declares: {found}, not {sha256}"
             )
     file = f"{name.replace('.', '-')}-{release.version}.tar.gz"
-    return Artifact(
-        id=artifact_id("galaxy", file),
-        kind="galaxy",
-        name=name,
-        version=release.version,
-        arch="any",
-        file=file,
-        sha256=sha256,
-        size=size,
-        upstream=upstream,
-        path=path,
-        trust="first-seen",
-    )
+    return first_seen("galaxy", file, upstream, path, sha256, size, name=name, version=release.version)

@@ -10,9 +10,8 @@ import msgspec
 import resolvelib
 
 from airlock.core.errors import IntegrityError, ResolutionError
-from airlock.kolla.reading.model import Names
 from airlock.lock.apt_python import fetch_debs
-from airlock.lock.ecosystem import Answers, Ground, Index, RoomIndex, questions
+from airlock.lock.ecosystem import Answers, Ground, Index, RoomIndex, named
 from airlock.lock.gem_index import Gem, GemIndex, room_index
 from airlock.lock.gem_state import RubyFiles, RubyState, is_ruby, read_deb, ruby_state
 from airlock.lock.gem_versions import (
@@ -23,7 +22,7 @@ from airlock.lock.gem_versions import (
     satisfied,
     shown,
 )
-from airlock.lock.model import Artifact, Demand, Kind, artifact_id
+from airlock.lock.model import Artifact, Demand, Kind, first_seen
 from airlock.lock.sources_fetch import fetch
 
 UPSTREAM = "rubygems"
@@ -59,17 +58,12 @@ class Gems:
         facts: dict[str, Any] = {}
         debs: dict[str, RubyFiles] = {}
         pages: GemIndex | None = None
-        for question in questions(ground, self.kind):
-            demand, detail = question.demand, question.command.detail
-            assert isinstance(detail, Names)
-            if demand.image not in ground.plans:  # refused already, for its packages
-                continue
+        for question, names in named(ground, self.kind):
+            demand = question.demand
             with ground.shortfall.of(demand.image):
                 pages = pages or GemIndex(Index(ground, UPSTREAM, "an index of Ruby gems", demand.where))
                 state = await _state(ground, demand, question.command.argv[0].rpartition("/")[2], debs)
-                gems = await asyncio.to_thread(
-                    resolve_gems, pages, detail.names, state, ground.gathered.arch, demand.where
-                )
+                gems = await asyncio.to_thread(resolve_gems, pages, names, state, ground.gathered.arch, demand.where)
                 own = [await _artifact(ground, gem, demand) for gem in gems]
                 installed = sorted({gem.name for gem in state.installed})
                 artifacts |= {artifact.id: artifact for artifact in own}
@@ -202,16 +196,6 @@ async def _artifact(ground: Ground, gem: Gem, demand: Demand) -> Artifact:
             f"{demand.where}: the upstream {UPSTREAM} serves {sha256} as {file}; its index declares {gem.sha256}",
             remedy="Do not take it: ask whoever runs the index, or name another one in factory.toml.",
         )
-    return Artifact(
-        id=artifact_id("gem", file),
-        kind="gem",
-        name=gem.name,
-        version=gem.version,
-        arch="any" if gem.platform == "ruby" else ground.gathered.arch,
-        file=file,
-        sha256=sha256,
-        size=size,
-        upstream=UPSTREAM,
-        path=f"gems/{file}",
-        trust="first-seen",
-    )
+    arch = "any" if gem.platform == "ruby" else ground.gathered.arch
+    path = f"gems/{file}"
+    return first_seen("gem", file, UPSTREAM, path, sha256, size, name=gem.name, version=gem.version, arch=arch)

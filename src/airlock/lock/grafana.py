@@ -14,9 +14,8 @@ from airlock.core.canonical import canonical
 from airlock.core.digest import is_sha256
 from airlock.core.errors import IntegrityError, ResolutionError, UnclassifiedError
 from airlock.definition.model import DEBIAN_ARCHITECTURES
-from airlock.kolla.reading.model import Names
-from airlock.lock.ecosystem import Answers, Ground, Index, RoomIndex, questions
-from airlock.lock.model import Artifact, Demand, Kind, artifact_id
+from airlock.lock.ecosystem import Answers, Ground, Index, RoomIndex, named
+from airlock.lock.model import Artifact, Demand, Kind, first_seen
 from airlock.lock.sources_fetch import fetch
 
 UPSTREAM = "grafana-plugins"
@@ -73,13 +72,10 @@ class GrafanaPlugins:
         demands: list[Demand] = []
         artifacts: dict[str, Artifact] = {}
         facts: dict[str, Any] = {}
-        for question in questions(ground, self.kind):
-            demand, detail = question.demand, question.command.detail
-            assert isinstance(detail, Names)
-            if demand.image not in ground.plans:  # refused already, for its packages
-                continue
+        for question, names in named(ground, self.kind):
+            demand = question.demand
             with ground.shortfall.of(demand.image):
-                found = await _Image(ground, demand).install(detail.names)
+                found = await _Image(ground, demand).install(names)
                 artifacts |= {artifact.id: artifact for artifact, _ in found}
                 facts |= {artifact.id: {"arch": arch} for artifact, arch in found}
                 demands.append(msgspec.structs.replace(demand, artifacts=tuple(sorted(one.id for one, _ in found))))
@@ -188,18 +184,9 @@ class _Image:
                 remedy="Do not take it: ask whoever runs the index, or name another one in factory.toml.",
             )
         file = f"{name}-{version}" + f".{machine}" * (machine != "any") + ".zip"
-        artifact = Artifact(
-            id=artifact_id("grafana-plugin", file),
-            kind="grafana-plugin",
-            name=name,
-            version=version,
-            arch="any" if machine == "any" else self._ground.gathered.arch,
-            file=file,
-            sha256=sha256,
-            size=size,
-            upstream=UPSTREAM,
-            path=path,
-            trust="first-seen",
+        arch = "any" if machine == "any" else self._ground.gathered.arch
+        artifact = first_seen(
+            "grafana-plugin", file, UPSTREAM, path, sha256, size, name=name, version=version, arch=arch
         )
         return artifact, machine
 

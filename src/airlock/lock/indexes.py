@@ -18,9 +18,10 @@ from airlock.core.files import write_file
 from airlock.fetch.transcript import read_transcript
 from airlock.kolla.apt_sources import AptSource
 from airlock.lock.apt_index import apt_indexes
+from airlock.lock.apt_text import fields
 from airlock.lock.demands import CLONE, NAMED
 from airlock.lock.ecosystems import FACTS, room_indexes
-from airlock.lock.model import Lock
+from airlock.lock.model import Artifact, Lock
 from airlock.lock.pypi_index import pypi_indexes
 from airlock.store.pool import Pool
 
@@ -46,11 +47,14 @@ def build_indexes(lock: Lock, pool: Pool) -> dict[str, bytes]:
     """Every index of a lock, by relative name.
 
     Raises:
-        IntegrityError: what the lock was solved against is not whole in the pool.
+        IntegrityError: what the lock was solved against is not whole in the pool, or lists another .deb than the lock.
+        KeyError: it lists none.
     """
     apt = msgspec.json.decode(_kept(lock, pool, STANZAS), type=AptIndexes)
     debs = [artifact for artifact in lock.artifacts if artifact.kind == "deb"]
     # What only the site's tools want is not offered to builds.
+    for deb in debs:
+        _require_same(deb, apt.stanzas[deb.id])
     asked = (demand for demand in lock.demands if demand.kind in ("python", "python-build"))
     installed = {ident for demand in asked for ident in demand.artifacts}
     python = [found for found in lock.artifacts if found.kind in ("wheel", "sdist") and found.id in installed]
@@ -69,6 +73,23 @@ def build_indexes(lock: Lock, pool: Pool) -> dict[str, bytes]:
         **pages,
         "files.json": canonical(files) + b"\n",
     }
+
+
+def _require_same(deb: Artifact, stanza: str) -> None:
+    """See that the lock calls a .deb what its signed index does: apt takes it by that, and refuses other bytes."""
+    listed = fields(stanza)
+    for field, value in (
+        ("sha256", deb.sha256),
+        ("size", str(deb.size)),
+        ("package", deb.name),
+        ("version", deb.version),
+        ("architecture", deb.arch),
+    ):
+        if listed.get(field, "").lower() != value.lower():
+            raise IntegrityError(
+                f"{deb.id}: the lock has the {field} {value}, the index that it was locked from {listed.get(field)}",
+                remedy="Was the lock edited? Run `airlock lock`, and review the change.",
+            )
 
 
 def _facts(lock: Lock, pool: Pool) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from airlock.core.errors import GoneError, IntegrityError, ResolutionError
+from airlock.core.errors import AirlockError, GoneError, IntegrityError, ResolutionError
 from airlock.core.process import clean_environment, find_tool, run
 from airlock.fetch.witness import Witness
 from airlock.kolla.apt_sources import MIRROR
@@ -44,7 +44,7 @@ async def resolve_keys(
     Args:
         asked: demands of all kinds, without answers.
         settled: names of upstreams whose address stands in the factory's settings.
-        shortfall: is told of images whose keys cannot be had.
+        shortfall: is told of keys that cannot be had.
 
     Raises:
         IntegrityError: what comes is no key, or another one than the Dockerfile names.
@@ -56,7 +56,7 @@ async def resolve_keys(
     for demand in asked:
         if demand.kind != "key":
             continue
-        with shortfall.of(demand.image):
+        with shortfall.of_key(demand.image, demand.spec):
             ids: list[str] = []
             for ident, location in key_locations(demand.spec):
                 upstream, address, path = split_address(location, "")
@@ -156,31 +156,45 @@ def check_key(file: Path, size: int, ident: str, what: str, demand: Demand) -> N
 
 
 def keyrings(
-    readings: Mapping[str, ImageReading], answers: Iterable[Demand], by_id: Mapping[str, Artifact], pool: Pool
-) -> dict[str, Path]:
-    """Path in the images of a file of keys → the locked file that holds these keys.
+    readings: Mapping[str, ImageReading],
+    answers: Iterable[Demand],
+    by_id: Mapping[str, Artifact],
+    pool: Pool,
+    lost: Mapping[tuple[str, str], AirlockError],
+) -> dict[str, Path | AirlockError]:
+    """Path in the images of a file of keys → the locked file that holds these keys, or why they cannot be had.
 
     A file that ``gpg --export ID`` writes has the key that ``gpg --recv-keys`` of that id brought.
+
+    Args:
+        lost: (image, specification) of a demand → why there is no answer (``Shortfall.keys``).
     """
     answered = {(demand.image, demand.spec): demand for demand in answers if demand.kind == "key"}
-    found: dict[str, Path] = {}
+    found: dict[str, Path | AirlockError] = {}
     for image, reading in readings.items():
-        received: dict[str, Artifact] = {}
+        received: dict[str, Path | AirlockError] = {}
         for command in reading.commands:
             detail = command.detail
-            if isinstance(detail, KeyFetch) and (demand := answered.get((image, key_spec(detail)))):
-                received |= {by_id[ident].name: by_id[ident] for ident in demand.artifacts}
-            elif isinstance(detail, Download) and (demand := answered.get((image, detail.url))):
-                found[detail.path] = pool.path(by_id[demand.artifacts[0]].sha256)
+            if isinstance(detail, KeyFetch):
+                if demand := answered.get((image, key_spec(detail))):
+                    keys = [by_id[ident] for ident in demand.artifacts]
+                    received |= {key.name: pool.path(key.sha256) for key in keys}
+                elif error := lost.get((image, key_spec(detail))):
+                    received |= {key.removeprefix("0x").upper(): error for key in detail.keys}
+            elif isinstance(detail, Download):
+                if demand := answered.get((image, detail.url)):
+                    found[detail.path] = pool.path(by_id[demand.artifacts[0]].sha256)
+                elif error := lost.get((image, detail.url)):
+                    found[detail.path] = error
             elif command.argv[:1] == ("gpg",) and "--export" in command.argv and len(command.writes) == 1:
-                key = received.get(command.argv[-1].removeprefix("0x").upper())
-                if key is None:
+                exported = received.get(command.argv[-1].removeprefix("0x").upper())
+                if exported is None:
                     said = f"image {image}, line {command.line}: `{' '.join(command.argv)}`"
                     raise ResolutionError(
                         f"{said} exports a key that nothing fetched",
                         remedy="Receive it by the same id before, in the same image.",
                     )
-                found[command.writes[0]] = pool.path(key.sha256)
+                found[command.writes[0]] = exported
     return found
 
 

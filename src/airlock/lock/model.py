@@ -6,16 +6,21 @@ key. A diff of two locks in review reads like a change log.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Literal, TypeVar
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
 from airlock.core.canonical import canonical_line
 from airlock.core.digest import is_sha256, sha256_bytes
 from airlock.core.errors import FormatError
+from airlock.core.text import is_plain
 
 FORMAT = 1
+MAX_SHOWN = 200
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+"""What canonical JSON can say exactly (RFC 8785)."""
 
 Kind = Literal[
     "apt",  # one apt command of one RUN; spec is its words; answered by .deb files (none for update, clean …)
@@ -57,10 +62,10 @@ class Header(msgspec.Struct, frozen=True, tag="lock", tag_field="type"):
     release: str
     definition: str
     kolla: dict[str, str]
-    images: int
-    demands: int
-    artifacts: int
-    size: int
+    images: Count
+    demands: Count
+    artifacts: Count
+    size: Count
     witness: str
     requires: dict[str, str]
 
@@ -104,7 +109,7 @@ class Demand(msgspec.Struct, frozen=True, tag="demand", tag_field="type"):
 
     arch: str
     image: str
-    line: int
+    line: Count
     kind: Kind
     spec: str
     artifacts: tuple[str, ...] = ()
@@ -151,7 +156,7 @@ class Artifact(msgspec.Struct, frozen=True, omit_defaults=True, tag="artifact", 
     arch: str
     file: str
     sha256: str
-    size: int
+    size: Count
     upstream: str
     path: str
     trust: Trust
@@ -201,6 +206,24 @@ def artifact_id(kind: ArtifactKind, file: str) -> str:
     return f"{kind}/{file}"
 
 
+def first_seen(
+    kind: ArtifactKind,
+    file: str,
+    upstream: str,
+    path: str,
+    sha256: str,
+    size: int,
+    *,
+    name: str,
+    version: str = "",
+    arch: str = "any",
+) -> Artifact:
+    """An artifact that no signed index names: it is what its upstream served when it was locked."""
+    return Artifact(
+        artifact_id(kind, file), kind, name, version, arch, file, sha256, size, upstream, path, trust="first-seen"
+    )
+
+
 def make_lock(
     *,
     release: str,
@@ -215,7 +238,7 @@ def make_lock(
     """Sort, merge and count.
 
     Raises:
-        FormatError: two different artifacts claim one id, or two demands one key.
+        FormatError: two different artifacts claim one id, or two demands one key; a name with control characters.
     """
     merged: dict[str, Artifact] = {}
     for artifact in artifacts:
@@ -228,6 +251,9 @@ def make_lock(
     sorted_images = tuple(sorted(images, key=lambda image: image.key))
     sorted_demands = tuple(sorted(asked.values(), key=lambda demand: demand.key))
     sorted_artifacts = tuple(sorted(merged.values(), key=lambda artifact: artifact.key))
+    everything: list[Line] = [*sorted_images, *sorted_demands, *sorted_artifacts]
+    for line in everything:
+        _require_plain(line, "what was resolved")
     header = Header(
         format=FORMAT,
         release=release,
@@ -247,16 +273,22 @@ def read_lock(data: bytes, name: str = "the lock") -> Lock:
     """Parse a lock. Counts are *not* compared here: ``validate`` names what is missing instead.
 
     Raises:
-        FormatError: not a lock, of a newer format, or with a line that does not parse; the line is named.
+        FormatError: not a lock, of a newer format, or with a line that does not parse, that says again what another
+            one says, or that has control characters; the line is named.
     """
     lines: list[Line] = []
+    seen: dict[tuple[str, object], int] = {}
     for number, raw in enumerate(data.splitlines(), 1):
         try:
-            lines.append(_decoder.decode(raw))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise FormatError(
-                f"{name}, line {number}: {error}", remedy="Take the lock from version control again."
-            ) from None
+            line = _decoder.decode(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise FormatError(f"{name}, line {number}: {error}", remedy=_RESTORE) from None
+        if b"\\" in raw or not raw.isascii():
+            _require_plain(line, f"{name}, line {number}")
+        key = (type(line).__name__, "" if isinstance(line, Header) else line.key)
+        if (first := seen.setdefault(key, number)) != number:
+            raise FormatError(f"{name}, line {number}: the same {key[0].lower()} as line {first}", remedy=_RESTORE)
+        lines.append(line)
     if not lines or not isinstance(lines[0], Header):
         raise FormatError(f"{name} does not begin with a lock header", remedy="Write one with `airlock lock`.")
     header = lines[0]
@@ -264,11 +296,41 @@ def read_lock(data: bytes, name: str = "the lock") -> Lock:
         raise FormatError(
             f"{name} is of format {header.format}; this program reads up to {FORMAT}", remedy="Use a newer airlock."
         )
+    if not is_sha256(header.witness):
+        raise FormatError(f"{name}: what it was solved against has no sha256", remedy=_RESTORE)
     artifacts = _of(lines, Artifact)
     for artifact in artifacts:
         if not is_sha256(artifact.sha256):
             raise FormatError(f"{name}: {artifact.id} has no sha256")
     return Lock(header, _of(lines, Image), _of(lines, Demand), artifacts)
+
+
+_RESTORE = "Take the lock from version control again."
+
+
+def _require_plain(line: Line, where: str) -> None:
+    """Names are shown on terminals and pages: none may say something else there than it is.
+
+    Raises:
+        FormatError: one has control characters, or such as cannot be seen.
+    """
+    for text in _texts(msgspec.structs.astuple(line)):
+        if not is_plain(text):
+            said = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+            raise FormatError(
+                f"{where}: {said!a} has characters that are not to be seen",
+                remedy="Nothing that Kolla asks for is called so: see where it comes from, and leave it out.",
+            )
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for one in value:
+            yield from _texts(one)
+    elif isinstance(value, dict):
+        yield from _texts([*value.keys(), *value.values()])
 
 
 def _of(lines: Sequence[Line], kind: type[T]) -> tuple[T, ...]:

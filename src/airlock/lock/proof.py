@@ -31,7 +31,7 @@ ANSWERED = (
     "source",
     "tool",
 )
-"""Kinds that an empty list of artifacts answers only with a note that says why (an apt command may install nothing)."""
+"""Kinds that no empty list of artifacts answers, besides a pip command with a note that what it asks for is there."""
 
 THREADS = 2
 
@@ -75,7 +75,7 @@ def prove_lock(lock: Lock, expected: Expected) -> list[Gap]:
     gaps += _counts(lock)
     gaps += _images({image.key: image for image in lock.images}, {image.key: image for image in expected.images})
     gaps += _asked(lock, expected)
-    gaps += _answers(lock)
+    gaps += unanswered(lock)
     gaps += _isolation(lock)
     return sorted(set(gaps))
 
@@ -127,12 +127,13 @@ def _nearest(demand: Demand, locked: Iterable[Demand]) -> str:
     return ""
 
 
-def _answers(lock: Lock) -> Iterator[Gap]:
+def unanswered(lock: Lock) -> Iterator[Gap]:
+    """Demands without an answer, answers that are not there, and artifacts that answer nothing."""
     by_id = lock.by_id
     used: set[str] = set()
     for demand in lock.demands:
         used.update(demand.artifacts)
-        if not demand.artifacts and demand.kind in ANSWERED and not demand.note:
+        if not demand.artifacts and demand.kind in ANSWERED and not (demand.kind == "python" and demand.note):
             yield Gap(demand.where, f"{demand.kind} demand `{demand.spec}` has no answer", RELOCK)
         for ident in demand.artifacts:
             if ident not in by_id:
@@ -142,7 +143,7 @@ def _answers(lock: Lock) -> Iterator[Gap]:
 
 
 def _isolation(lock: Lock) -> Iterator[Gap]:
-    """Every sdist that a pip command installs has its build requirements locked, even if they are none."""
+    """Every sdist that a pip command or a build takes has its build requirements locked, even if they are none."""
     known = {
         (demand.arch, demand.image, demand.line, demand.spec)
         for demand in lock.demands
@@ -150,7 +151,7 @@ def _isolation(lock: Lock) -> Iterator[Gap]:
     }
     by_id = lock.by_id
     for demand in lock.demands:
-        if demand.kind != "python":
+        if demand.kind not in ("python", "python-build"):
             continue
         for ident in demand.artifacts:
             artifact = by_id.get(ident)

@@ -19,6 +19,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from airlock.core.errors import ResolutionError
 from airlock.lock import python_hook_worker
+from airlock.lock.archives import UNREADABLE
 from airlock.lock.python_compile import python_path
 from airlock.lock.sandbox import Limits, run_sandboxed
 
@@ -53,6 +54,15 @@ def read_build_system(archive: Path, file: str, where: str, folder: str = "") ->
     return _parse(lambda: _member(archive, f"{folder}/pyproject.toml".lstrip("/")), file, where)
 
 
+def parse_build_system(pyproject: bytes | None, file: str, where: str) -> BuildSystem:
+    """The same of a ``pyproject.toml`` that was read; None where there is none.
+
+    Raises:
+        ResolutionError: see ``read_build_system``.
+    """
+    return _parse(lambda: pyproject, file, where)
+
+
 def read_build_system_of_folder(folder: Path, where: str) -> BuildSystem:
     """The same of an unpacked tree.
 
@@ -76,7 +86,7 @@ def _parse(read: Callable[[], bytes | None], file: str, where: str) -> BuildSyst
     try:
         data = read()
         table = tomllib.loads(data.decode("utf-8")).get("build-system") if data is not None else None
-    except (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, ValueError) as error:
+    except UNREADABLE as error:
         raise ResolutionError(f"{where}: {file} cannot be read: {error}", remedy=_REMEDY) from None
     if table is None:
         return BuildSystem()

@@ -100,7 +100,7 @@ class Compiler:
         outcome, output = await self._run(question)
         if outcome.returncode != 0:
             if self._witness.failures[failures:]:
-                error = self._witness.failures[-1]
+                error = self._witness.failures[-1].error
                 raise type(error)(f"{where}: {error.message}", remedy=error.remedy)
             raise ResolutionError(f"{where}: {_words(outcome)}", remedy=_REMEDY)
         return parse_output(output, where)

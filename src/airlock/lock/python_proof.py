@@ -4,11 +4,13 @@ For every pip command, in the order of the Dockerfiles and down the tree of pare
 answers it, and what it names and what the metadata of every wheel and sdist require (``python_requires``), as far as
 it holds on the image's interpreter and platform (PEP 508) and for the extras that are asked for, is met by what the
 environment holds by then: installed before by pip, by this command, or, where nothing of that name was, by apt.
+What building an sdist requires by its own ``pyproject.toml`` is met likewise, by what is locked for that alone. Every
+file is what its name promises, and for the image's interpreter and platform (``python_fit``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from functools import cached_property
 
 import msgspec
@@ -16,28 +18,37 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from airlock.core.errors import AirlockError
+from airlock.core.errors import AirlockError, FormatError, ResolutionError
 from airlock.lock.apt_python import python_debs, python_dists
 from airlock.lock.apt_resolver import AptResult
 from airlock.lock.contents import Contents
 from airlock.lock.gather import Gathered
 from airlock.lock.model import Artifact, Demand, Lock
 from airlock.lock.proof import RELOCK, Gap
+from airlock.lock.python_build import parse_build_system, read_build_system
 from airlock.lock.python_chain import ensurepip_versions, interpreter_version
+from airlock.lock.python_files import GLIBC, Target
+from airlock.lock.python_fit import misfits
 from airlock.lock.python_images import NewVenv, PipLines
 from airlock.lock.python_model import PipLine, SourceTree
-from airlock.lock.python_requires import read_requirements, requirement_lines
+from airlock.lock.python_requires import Project, read_project, requirement_lines
 from airlock.store.pool import Pool
 
 _NO_DEPENDENCIES = "--no-deps"
 
 
 class _Dist(msgspec.Struct, frozen=True):
-    """One distribution in an environment; ``version`` is empty where it is not one of PEP 440."""
+    """One distribution in an environment; ``version`` is empty where it is not one of PEP 440.
+
+    Attributes:
+        artifact, project: the file, and what it says of itself; none of what was not locked.
+    """
 
     name: str
     version: str
     requires: tuple[str, ...] = ()
+    artifact: Artifact | None = None
+    project: Project | None = None
 
 
 _Environment = dict[str, _Dist]
@@ -62,10 +73,15 @@ class _Proof:
     def __init__(self, lock: Lock, gathered: Gathered, plans: Mapping[str, AptResult], pool: Pool) -> None:
         self._gathered, self._plans, self._pool, self._by_id = gathered, plans, pool, lock.by_id
         self._demands = {demand.key: demand for demand in lock.demands if demand.kind == "python"}
+        self._isolated: dict[tuple[str, int], list[Demand]] = {}
+        for demand in lock.demands:
+            if demand.kind == "python-build" and demand.arch == gathered.arch:
+                self._isolated.setdefault((demand.image, demand.line), []).append(demand)
         self._lines = PipLines(gathered, _contents(lock, gathered, pool))
         self._dists: dict[str, _Dist] = {}
         self._system: dict[str, dict[str, str]] = {}
         self._read: dict[str, dict[str, str]] = {}
+        self._versions: dict[str, str] = {}
 
     @cached_property
     def _stanzas(self) -> dict[str, str]:
@@ -99,22 +115,78 @@ class _Proof:
                 yield Gap(
                     demand.where, f"`{pip.spec}` installs {tree.file}, which is not among what answers it", RELOCK
                 )
-        dists = [self._dist(self._by_id[ident]) for ident in demand.artifacts if ident in self._by_id]
+        dists = yield from self._files(image, demand)
         environment |= {dist.name: dist for dist in dists}
         if _NO_DEPENDENCIES not in pip.spec.split():
             yield from self._closure(image, pip, demand, dists, environment)
+        yield from self._isolation(image, pip, dists)
+
+    def _files(self, image: str, demand: Demand) -> Generator[Gap, None, list[_Dist]]:
+        """The distributions that answer a demand; what they are not."""
+        dists = []
+        for artifact in (self._by_id[ident] for ident in demand.artifacts if ident in self._by_id):
+            dist = _Dist(artifact.name, _version(artifact.version), (), artifact)
+            try:
+                dist = self._dist(artifact)
+            except FileNotFoundError:
+                pass  # said by the proof of presence
+            except FormatError as error:
+                yield Gap(demand.where, error.message, RELOCK, artifact.id)
+            dists.append(dist)
+            for what in misfits(artifact, dist.project, self._target(image)) if dist.project else ():
+                yield Gap(demand.where, what, RELOCK, artifact.id)
+        return dists
+
+    def _isolation(self, image: str, pip: PipLine, dists: list[_Dist]) -> Iterator[Gap]:
+        """What building each sdist of a command requires is locked for it, and what that requires."""
+        folders = {tree.file: tree.folder for tree in pip.sources}
+        known = {dist.artifact.file: dist for dist in dists if dist.artifact}
+        isolated = self._isolated.get((image, pip.line), [])
+        inside: dict[str, list[_Dist]] = {}
+        for demand in isolated:
+            inside[demand.spec] = yield from self._files(image, demand)
+            known |= {dist.artifact.file: dist for dist in inside[demand.spec] if dist.artifact}
+        for demand in isolated:
+            sdist = known.get(demand.spec)
+            if sdist is None or sdist.artifact is None or sdist.project is None:
+                continue  # of another command on the same line
+            try:
+                if folder := folders.get(demand.spec, ""):
+                    path = self._pool.path(sdist.artifact.sha256)
+                    system = read_build_system(path, demand.spec, demand.where, folder)
+                else:
+                    system = parse_build_system(sdist.project.pyproject, demand.spec, demand.where)
+            except ResolutionError as error:
+                yield Gap(demand.where, error.message, RELOCK)
+                continue
+            held = {dist.name: dist for dist in inside[demand.spec]}
+            yield from self._followed(image, demand, list(system.requires), [], inside[demand.spec], held, alone=True)
 
     def _closure(
         self, image: str, pip: PipLine, demand: Demand, dists: list[_Dist], environment: _Environment
     ) -> Iterator[Gap]:
         """Follow requirements from what the command installs, with the extras that are asked for on the way."""
-        markers = self._markers(image)
-        extras = {extra for tree in pip.sources for extra in tree.extras}
-        pending = [(dist, extra) for dist in dists for extra in ("", *sorted(extras))]
+        extras = sorted({extra for tree in pip.sources for extra in tree.extras})
         asked = [*pip.requirements, *(line for text in pip.requirement_texts for line in requirement_lines(text))]
+        yield from self._followed(image, demand, asked, extras, dists, environment)
+
+    def _followed(
+        self,
+        image: str,
+        demand: Demand,
+        asked: list[str],
+        extras: list[str],
+        dists: list[_Dist],
+        environment: _Environment,
+        *,
+        alone: bool = False,
+    ) -> Iterator[Gap]:
+        """``alone``: nothing that apt has counts, as in build isolation."""
+        markers = self._markers(image)
+        pending = [(dist, extra) for dist in dists for extra in ("", *extras)]
         for wanted in filter(None, map(_requirement, asked)):
             if wanted.marker is None or wanted.marker.evaluate(markers):
-                yield from self._met(image, demand, f"`{wanted}` is asked for", wanted, environment)
+                yield from self._met(image, demand, f"`{wanted}` is asked for", wanted, environment, alone=alone)
                 pending += _extras([wanted], environment)
         done: set[tuple[str, str]] = set()
         while pending:
@@ -127,14 +199,17 @@ class _Proof:
                 if required is None or not _holds(required, markers, extra):
                     continue
                 who = f"{dist.name} {dist.version}{f' [{extra}]' if extra else ''} requires `{required}`"
-                yield from self._met(image, demand, who, required, environment)
+                yield from self._met(image, demand, who, required, environment, alone=alone)
                 pending += _extras([required], environment)
 
     def _met(
-        self, image: str, demand: Demand, who: str, wanted: Requirement, environment: _Environment
+        self, image: str, demand: Demand, who: str, wanted: Requirement, environment: _Environment, *, alone: bool
     ) -> Iterator[Gap]:
         name = canonicalize_name(wanted.name)
-        version = environment[name].version if name in environment else self._of_apt(image).get(name)
+        apt = {} if alone or name in environment else self._of_apt(image)
+        version = environment[name].version if name in environment else apt.get(name)
+        if alone:
+            who = f"to build {demand.spec}, {who}"
         if version is None:
             yield Gap(demand.where, f"{who}, of which nothing is locked", RELOCK)
         elif version and not wanted.specifier.contains(version, prereleases=True):
@@ -158,7 +233,7 @@ class _Proof:
 
     def _markers(self, image: str) -> dict[str, str]:
         """The variables of PEP 508 in the image."""
-        full = interpreter_version(self._plans[image].state, self._gathered.tree.python_version, image)
+        full = self._python(image)
         return {
             "implementation_name": "cpython",
             "implementation_version": full,
@@ -173,11 +248,20 @@ class _Proof:
             "sys_platform": "linux",
         }
 
+    def _python(self, image: str) -> str:
+        if image not in self._versions:
+            minor = self._gathered.tree.python_version
+            self._versions[image] = interpreter_version(self._plans[image].state, minor, image)
+        return self._versions[image]
+
+    def _target(self, image: str) -> Target:
+        return Target(self._python(image), self._gathered.arch, GLIBC[self._gathered.definition.base.release])
+
     def _dist(self, artifact: Artifact) -> _Dist:
         if artifact.id not in self._dists:
-            path = self._pool.path(artifact.sha256)
-            name, requires = read_requirements(path, artifact)
-            self._dists[artifact.id] = _Dist(name, _version(artifact.version), requires)
+            said = read_project(self._pool.path(artifact.sha256), artifact)
+            version = _version(artifact.version)
+            self._dists[artifact.id] = _Dist(said.name, version, said.requires, artifact, said)
         return self._dists[artifact.id]
 
 

@@ -3,62 +3,81 @@
 from __future__ import annotations
 
 import re
-import tarfile
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 from packaging.metadata import RawMetadata, parse_email
 from packaging.utils import canonicalize_name
 
+from airlock.core.errors import FormatError
+from airlock.lock.archives import read_members
 from airlock.lock.model import Artifact
 
 _MAX = 4 << 20  # bytes of one file of metadata
 _SECTION = re.compile(r"\[(?P<extra>[^:\]]*)(?::(?P<marker>[^\]]*))?\]")
-_SDIST_FILES = re.compile(r"[^/]+/(PKG-INFO|[^/]+\.egg-info/(requires\.txt|pbr\.json))")
+_STATED = {"wheel": "METADATA", "sdist": "PKG-INFO"}
+"""Kind → the file that says what it is; the archive of a branch may have none."""
+_WHEEL_FILES = re.compile(r"[^/]+\.dist-info/METADATA")
+_SDIST_FILES = re.compile(r"(\./)?[^/]+/(PKG-INFO|pyproject\.toml|[^/]+\.egg-info/(requires\.txt|pbr\.json))")
 
 
-def read_requirements(path: Path, artifact: Artifact) -> tuple[str, tuple[str, ...]]:
-    """Normalised name of the project, and its requirements (PEP 508).
+class Project(msgspec.Struct, frozen=True):
+    """What a file says of itself.
 
-    A wheel has them in METADATA. An sdist may have computed them on its maintainer's machine (pyScss: for Python 2), so
-    those of PKG-INFO count from version 2.2 on, where they are not dynamic, and those of ``requires.txt`` where pbr,
-    which takes them from a static file, made them. What states none has none: what it takes shows when it is built.
+    Attributes:
+        name: normalised; the artifact's own where the file says nothing.
+        version: as the file says it; empty where it does not.
+        requires: PEP 508.
+        python: which interpreters it is for (Requires-Python).
+        pyproject: of an sdist, its ``pyproject.toml``, if it has one.
     """
-    try:
-        metadata, listed = _of_wheel(path) if artifact.kind == "wheel" else _of_sdist(path)
-    except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError):
-        metadata, listed = b"", ""
+
+    name: str
+    version: str = ""
+    requires: tuple[str, ...] = ()
+    python: str = ""
+    pyproject: bytes | None = None
+
+
+def read_project(path: Path, artifact: Artifact) -> Project:
+    """What a wheel has in METADATA, and an sdist in PKG-INFO.
+
+    An sdist may have computed its requirements on its maintainer's machine (pyScss: for Python 2), so those of PKG-INFO
+    count from version 2.2 on, where they are not dynamic, and those of ``requires.txt`` where pbr, which takes them
+    from a static file, made them. What states none has none: what it takes shows when it is built.
+
+    Raises:
+        FormatError: it is no archive, is cut off, or is a wheel without METADATA or an sdist without PKG-INFO.
+        FileNotFoundError: it is not there.
+    """
+    pattern = _WHEEL_FILES if artifact.kind == "wheel" else _SDIST_FILES
+    found = {name.rpartition("/")[2]: data for name, data in read_members(path, artifact.file, pattern.fullmatch, _MAX)}
+    metadata = found.get(_STATED.get(artifact.kind, "PKG-INFO"), b"")
+    pyproject = found.get("pyproject.toml")
     if not metadata:
-        return canonicalize_name(artifact.name), ()
-    found, _ = parse_email(metadata)
-    stated = tuple(found.get("requires_dist", ())) if _reliable(found, artifact) else ()
-    return canonicalize_name(found.get("name") or artifact.name), stated or tuple(setuptools_requirements(listed))
+        if artifact.kind in _STATED:
+            lacks = _STATED[artifact.kind]
+            raise FormatError(
+                f"{artifact.file} is no {artifact.kind}: it has no {lacks}", remedy="Take another version."
+            )
+        return Project(canonicalize_name(artifact.name), pyproject=pyproject)
+    said, _ = parse_email(metadata)
+    stated = tuple(said.get("requires_dist", ())) if _reliable(said, artifact) else ()
+    listed = found.get("requires.txt", b"").decode("utf-8", "replace") if "pbr.json" in found else ""
+    return Project(
+        name=canonicalize_name(said.get("name") or artifact.name),
+        version=said.get("version", ""),
+        requires=stated or tuple(setuptools_requirements(listed)),
+        python=said.get("requires_python", ""),
+        pyproject=pyproject,
+    )
 
 
 def _reliable(metadata: RawMetadata, artifact: Artifact) -> bool:
     old = metadata.get("metadata_version", "1.0") in ("1.0", "1.1", "1.2", "2.0", "2.1")
     dynamic = {field.lower() for field in metadata.get("dynamic", ())}
     return artifact.kind == "wheel" or not (old or "requires-dist" in dynamic)
-
-
-def _of_wheel(path: Path) -> tuple[bytes, str]:
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            if re.fullmatch(r"[^/]+\.dist-info/METADATA", info.filename) and info.file_size <= _MAX:
-                return archive.read(info), ""
-    return b"", ""
-
-
-def _of_sdist(path: Path) -> tuple[bytes, str]:
-    found: dict[str, bytes] = {}
-    with tarfile.open(path, "r:*") as archive:
-        for member in archive:
-            match = _SDIST_FILES.fullmatch(member.name)
-            if match and member.isfile() and member.size <= _MAX and (stream := archive.extractfile(member)):
-                found[match[1].rpartition("/")[2]] = stream.read()
-    listed = found.get("requires.txt", b"") if "pbr.json" in found else b""
-    return found.get("PKG-INFO", b""), listed.decode("utf-8", "replace")
 
 
 def setuptools_requirements(text: str) -> Iterator[str]:

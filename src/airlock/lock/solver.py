@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from airlock.core.canonical import canonical
-from airlock.core.errors import AirlockError, ResolutionError
+from airlock.core.errors import ResolutionError
 from airlock.core.progress import Reporter
 from airlock.core.settings import Factory
 from airlock.definition.model import DEBIAN_ARCHITECTURES, LoadedDefinition
@@ -38,6 +38,7 @@ from airlock.lock.shortfall import Refused, Shortfall
 from airlock.lock.sources import SourcesResult, asked_upstreams, resolve_sources
 from airlock.lock.stand_ins import marked, stand_in_names
 from airlock.lock.tools import resolve_tools, tools_environment
+from airlock.lock.vendor_indexes import fetch_indexes, with_keys
 from airlock.store.pool import Pool
 
 
@@ -130,8 +131,10 @@ class Solver:
         files = await resolve_downloads(gathered.demands, self._witness, settled, shortfall)
         keys = await resolve_keys(gathered.demands, self._witness, self._pool, settled, shortfall)
         fetched: list[_Answers] = [found, files, keys]
-        rings = keyrings(gathered.readings, keys.demands, _by_id(fetched), self._pool)
-        plans = await self._packages(self._apt_resolver(gathered, rings, parts), gathered, parts, shortfall)
+        found_keys = keyrings(gathered.readings, keys.demands, _by_id(fetched), self._pool, shortfall.keys)
+        rings = with_keys(gathered.vendors, found_keys, shortfall)
+        resolver = self._apt_resolver(gathered, rings, parts, shortfall)
+        plans = await self._packages(resolver, gathered, parts, shortfall)
         downloads = {url: self._pool.path(file.sha256) for url, file in files.by_address.items()}
         contents = Contents(gathered, found.archives, downloads)
         chain = PythonChain(gathered, plans, contents, self._python_resolver(arch), self._witness, self._pool)
@@ -168,7 +171,7 @@ class Solver:
         self, resolver: AptResolver, gathered: Gathered, parts: Parts, shortfall: Shortfall
     ) -> dict[str, AptResult]:
         """What apt does in each image."""
-        await self._update(resolver)
+        await fetch_indexes(resolver, gathered.vendors, self._witness, shortfall)
         plans = await asyncio.to_thread(resolve_apt, gathered, resolver, self._pool, self._reporter, shortfall)
         for plan in plans.values():
             parts.add(plan.demands, plan.artifacts)
@@ -213,17 +216,6 @@ class Solver:
         asked |= asked_keys(gathered.demands, known)
         return asked | asked_downloads(gathered.demands, known) | asked_indexes(gathered.demands, known)
 
-    async def _update(self, resolver: AptResolver) -> None:
-        """Fetch apt's indexes. apt itself sees the witness alone: why that could not answer comes from the witness."""
-        before = len(self._witness.failures)
-        try:
-            await asyncio.to_thread(resolver.update)
-        except AirlockError as error:
-            if not (why := self._witness.failures[before:]):
-                raise
-            said = "\n".join(dict.fromkeys(one.message for one in why[:5]))
-            raise type(why[0])(f"{said}\n{error.message}", remedy=why[0].remedy) from None
-
     def _meet(self, upstreams: Mapping[str, str], parts: Parts) -> None:
         """Upstreams that Kolla's own files name, where the settings name none."""
         parts.upstreams |= upstreams
@@ -231,13 +223,15 @@ class Solver:
             if name not in self._factory.settings.upstreams:
                 self._witness.add_upstream(name, address)
 
-    def _apt_resolver(self, gathered: Gathered, keys: Mapping[str, Path], parts: Parts) -> AptResolver:
+    def _apt_resolver(
+        self, gathered: Gathered, keys: Mapping[str, Path], parts: Parts, shortfall: Shortfall
+    ) -> AptResolver:
         settings = self._factory.settings.apt
         names = {"ubuntu": ["ubuntu-archive", "ubuntu-cloud"]}.get(gathered.distribution, ["debian-archive"])
         default = [f"/usr/share/keyrings/{name}-keyring.gpg" for name in names]
         return AptResolver(
             root=self._work / f"apt-{gathered.arch}",
-            sources=gathered.apt_sources,
+            sources=[source for source in gathered.apt_sources if source.upstream not in shortfall.vendors],
             addresses=self._witness.url,
             keyrings=[Path(name) for name in settings.keyrings or default],
             keys=keys,

@@ -17,9 +17,9 @@ from airlock.lock.apt_images import prove_plans
 from airlock.lock.gather import Gathered, expectation
 from airlock.lock.indexes import build_indexes, read_indexes
 from airlock.lock.model import Lock
-from airlock.lock.proof import Gap, prove_indexes, prove_lock, prove_presence, wanted_by
+from airlock.lock.proof import RELOCK, Gap, prove_indexes, prove_lock, prove_presence, unanswered, wanted_by
 from airlock.lock.python_proof import prove_python
-from airlock.lock.stand_ins import Proven, proven
+from airlock.lock.stand_ins import Proven, mismarked, proven
 from airlock.lock.tools import required_tools, tool_artifacts, tools_environment
 from airlock.store.pool import Pool
 
@@ -67,13 +67,38 @@ async def validate(lock: Lock, loaded: LoadedDefinition, factory: Factory, repor
             python = await tools_environment(tools, lambda found: content[found.sha256], factory.cache / "kolla")
         except AirlockError as error:
             gaps.append(Gap("tool", f"Kolla's environment cannot be made: {error.message}", "Run `airlock refresh`."))
-            return _proof(lock, gaps)
+            return _proof(lock, [*gaps, *unanswered(lock)])
+        if any(demand.kind == "tool" and not demand.artifacts for demand in lock.demands):
+            return _proof(lock, [*gaps, *unanswered(lock)])  # what lacks that cannot render
+        environment = KollaEnvironment(python)
         reporter.say("rendering Kolla and reading its Dockerfiles")
-        expected, gathered, _ = expectation(KollaEnvironment(python), loaded, lock, required_tools(loaded), work)
+        expected, gathered, _ = expectation(environment, loaded, lock, required_tools(loaded), work)
         gaps += prove_lock(lock, expected)
+        gaps += _labels(lock, loaded, pool)
         gaps += _indexes(lock, pool, factory, gathered, work, reporter)
         left_out = {arch: asked.tree.left_out for arch, asked in gathered.items()}
     return _proof(lock, gaps, left_out)
+
+
+def _labels(lock: Lock, loaded: LoadedDefinition, pool: Pool) -> list[Gap]:
+    """What reports repeat of the lock is so: the release, Kolla's version, which artifacts are of stand-ins."""
+    gaps: list[Gap] = []
+    definition, header = loaded.definition, lock.header
+    if header.release != definition.name:
+        gaps.append(Gap("lock", f"is for the release {header.release!r}, not {definition.name!r}", RELOCK))
+    said: dict[str, str] = {"source": definition.kolla.source}
+    if definition.kolla.source == "pypi":
+        said["version"] = definition.kolla.version
+    for name, value in said.items():
+        if header.kolla.get(name) != value:
+            gaps.append(
+                Gap("lock", f"its header says Kolla's {name} is {header.kolla.get(name)!r}, not {value!r}", RELOCK)
+            )
+    try:
+        gaps += [Gap(f"artifact {one.id}", what, RELOCK, one.id) for one, what in mismarked(lock, pool)]
+    except AirlockError as error:
+        gaps.append(Gap("lock", error.message, RELOCK))
+    return gaps
 
 
 def _indexes(

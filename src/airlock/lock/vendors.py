@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from airlock.core.errors import FormatError, ResolutionError, UnclassifiedError
+from airlock.core.errors import AirlockError, FormatError, ResolutionError, UnclassifiedError
 from airlock.kolla.apt_sources import AptSource, parse_source_file
 from airlock.kolla.reading.model import AptCommand as ReadApt
 from airlock.kolla.reading.model import ImageReading, TextRef
 from airlock.kolla.render import RenderedImage
+from airlock.lock.apt_files import LISTS, AptFile
 from airlock.lock.apt_resolver import AptCommand, AptResult, AptStep
 from airlock.lock.apt_words import parse_words
 
@@ -31,6 +32,29 @@ def enabled_sources(readings: Iterable[ImageReading]) -> list[AptSource]:
                     raise UnclassifiedError(f"image {reading.image}, line {command.line}: {error.message}") from None
                 found |= {(one.upstream, one.address, one.suite): one for one in sources}
     return [found[key] for key in sorted(found)]
+
+
+def require_reached(image: str, arch: str, steps: Sequence[AptStep], lost: Mapping[str, AirlockError]) -> None:
+    """See that an image enables no vendor's repository that cannot be had.
+
+    Args:
+        steps: what the image writes below /etc/apt, and its apt commands.
+        lost: upstream → why.
+
+    Raises:
+        AirlockError: of the same class, for this image.
+    """
+    for step in steps if lost else ():
+        if not isinstance(step, AptFile) or step.data is None or not step.path.startswith(LISTS):
+            continue
+        for source in parse_source_file(step.path, step.data.decode("utf-8", "replace")):
+            if why := lost.get(source.upstream):
+                raise type(why)(
+                    f"image {image} ({arch}) enables the vendor repository {source.upstream}, which cannot be had: "
+                    f"{why.message}",
+                    remedy=f"{why.remedy} Or take {source.upstream} out of vendor_repositories, and leave out the "
+                    "images that need it.".lstrip(),
+                )
 
 
 def require_vendors(

@@ -34,7 +34,8 @@ PROVED = (
     "Every file is in the pool, and its bytes have the sha256 that the lock names.",
     "apt, solving every image again from the bundle's own index, comes to the locked packages.",
     "What each wheel and sdist requires for the image's Python is locked, in a version that it takes.",
-    "Every sdist that is installed has what building it needs in isolation.",
+    "Every wheel and sdist is what its name promises, and for the image's Python and machine.",
+    "Every sdist that is installed or built with has what its own pyproject.toml names for building it in isolation.",
 )
 NOT_PROVED = (
     "Maintainer scripts of packages: what they do when they run cannot be read statically.",

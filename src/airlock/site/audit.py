@@ -45,6 +45,7 @@ class BuildStory(msgspec.Struct, frozen=True):
 
     Attributes:
         images: name → digest in the registry.
+        stand_ins: image → ids of the artifacts from stand-ins that went into it; those that have none are left out.
         refused_packets, refused_names: what the build tried besides the mirror.
         ledger: the entries that name the build.
         record_checked: the ledger tells the outcome (sha256 of the record, digests of the images), and it is the same.
@@ -59,6 +60,7 @@ class BuildStory(msgspec.Struct, frozen=True):
     started: str
     ended: str
     images: dict[str, str]
+    stand_ins: dict[str, list[str]]
     refused_packets: int
     refused_names: list[str]
     ledger: list[Entry]
@@ -131,6 +133,7 @@ def tell_build(folder: Path, build: str, ledger: Iterable[Entry]) -> BuildStory:
         started=record.started,
         ended=record.ended,
         images={image.name: image.digest for image in record.images},
+        stand_ins={image.name: image.stand_ins for image in record.images if image.stand_ins},
         refused_packets=record.network.refused_packets,
         refused_names=record.network.refused_names,
         ledger=mine,

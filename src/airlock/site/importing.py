@@ -16,6 +16,7 @@ from airlock.core.parallel import in_threads
 from airlock.core.progress import Reporter
 from airlock.core.settings import Site
 from airlock.evidence import ledger
+from airlock.lock.stand_ins import Proven, proven, require_real
 from airlock.site.base_images import BaseImage, push_base_images
 from airlock.site.seeding import Seeded, require_means, seed
 from airlock.store.artifacts import ArtifactStore, store_path
@@ -32,6 +33,7 @@ class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         manifest: sha256 of MANIFEST.json.
+        proven: what its images stand on.
         expected: it was compared with a digest that came another way; else the waiver stands in the ledger.
         copied, copied_size: files and bytes that were written.
         held: files that the store held already, whole.
@@ -45,6 +47,7 @@ class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
     serial: int
     manifest: str
     content_digest: str
+    proven: Proven
     expected: bool
     copied: int
     copied_size: int
@@ -71,7 +74,8 @@ def import_bundle(
             read; a Nexus does not let this user do it; see also ``site.seeding.seed``.
         IncompleteError, IntegrityError, FormatError: see ``verify_bundle``; IntegrityError also for another digest than
             expected, and for a store that does not give back what it was given.
-        StateError: an older serial; an id used before for something else; another import is running.
+        StateError: an older serial; an id used before for something else; another import is running; images stand on
+            stand-ins, and site.toml refuses these.
         SpaceError: the store has no room.
         UpstreamError: a Nexus does not answer, the registry does not take a base image, Gerrit cannot be reached.
     """
@@ -85,6 +89,8 @@ def import_bundle(
                 f"{folder} has the manifest {verified.digest}, not the expected {wanted}",
                 remedy="Nothing was imported. Compare with the transfer paper; ask whoever wrote the bundle.",
             )
+        if site.settings.build.stand_ins == "refuse":
+            require_real(verified.lock, f"{folder}, bundle {verified.manifest.id}")
         with exclusive(site.state / "import.lock", f"the store {store.name}"):
             return _import(store, site, verified, bool(wanted), allow_older, reporter)
 
@@ -107,6 +113,7 @@ def _import(
         serial=verified.manifest.serial,
         manifest=verified.digest,
         content_digest=verified.manifest.content_digest,
+        proven=proven(verified.lock),
         expected=expected,
         copied=len(copied),
         copied_size=sum(item.size for item in copied),
@@ -241,9 +248,10 @@ def _commit(
         "lock": manifest.lock,
         "definition": manifest.definition,
         "factory_ledger_head": manifest.ledger_head,
+        "stand_ins": result.proven.stand_ins,
         "source": str(verified.folder),
     }
-    for key in ("already", "expected", "base_images", "repositories"):
+    for key in ("already", "expected", "base_images", "repositories", "proven"):
         del facts[key]
     entry = ledger.append(site.ledger, VERB, facts)
     if before is not None:

@@ -13,6 +13,7 @@ from airlock.core.errors import AirlockError, ChainError, UpstreamError, UsageEr
 from airlock.core.progress import Reporter
 from airlock.core.settings import Site
 from airlock.evidence import ledger
+from airlock.lock.stand_ins import proven
 from airlock.store.artifacts import ArtifactStore, store_path
 from airlock.store.opening import open_store
 
@@ -36,7 +37,11 @@ class WindowStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BundleStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One bundle of the store; ``problem`` says why it cannot be built from, empty if it can."""
+    """One bundle of the store; ``problem`` says why it cannot be built from, empty if it can.
+
+    Attributes:
+        images, stand_ins: how many images it is for, and how many of these stand on stand-ins of real upstreams.
+    """
 
     id: str
     serial: int = 0
@@ -45,12 +50,18 @@ class BundleStatus(msgspec.Struct, frozen=True, kw_only=True):
     imported: str = ""
     size: int = 0
     complete: bool = False
+    images: int = 0
+    stand_ins: int = 0
     windows: list[WindowStatus] = []
     problem: str = ""
 
 
 class BuildStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One build: what its record says first; ``state`` is ``unknown`` where there is no whole record."""
+    """One build: what its record says first; ``state`` is ``unknown`` where there is no whole record.
+
+    Attributes:
+        images, stand_ins: how many images came out, and how many of these stand on stand-ins of real upstreams.
+    """
 
     id: str
     state: str = "unknown"
@@ -58,6 +69,7 @@ class BuildStatus(msgspec.Struct, frozen=True, kw_only=True):
     started: str = ""
     ended: str = ""
     images: int = 0
+    stand_ins: int = 0
 
 
 class SiteStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +95,10 @@ class _Bundle(msgspec.Struct):
     id: str = ""
 
 
+class _Image(msgspec.Struct):
+    stand_ins: list[str] = []
+
+
 class _Record(msgspec.Struct):
     """The part of a build record that is shown; everything else of it is passed over."""
 
@@ -90,7 +106,7 @@ class _Record(msgspec.Struct):
     bundle: _Bundle = msgspec.field(default_factory=_Bundle)
     started: str = ""
     ended: str = ""
-    images: list[msgspec.Raw] = []
+    images: list[_Image] = []
 
 
 def site_status(site: Site, *, builds: int = 10, check: Reporter | None = None) -> SiteStatus:
@@ -148,6 +164,8 @@ def _bundle(
         imported=bundle.commit.imported,
         size=manifest.content.size,
         complete=not lost,
+        images=len(bundle.lock.images),
+        stand_ins=proven(bundle.lock).stand_ins,
         windows=_windows(manifest.windows),
         problem=f"the store has lost {', '.join(lost[:3])}{more}; import it again" if lost else "",
     )
@@ -184,6 +202,7 @@ def _builds(records: Path) -> list[BuildStatus]:
                 started=record.started,
                 ended=record.ended,
                 images=len(record.images),
+                stand_ins=sum(bool(image.stand_ins) for image in record.images),
             )
         )
     return sorted(found, key=lambda build: (build.started, build.id), reverse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import io
 import json
 import urllib.request
@@ -17,7 +16,7 @@ from typing import Any
 import msgspec
 import pytest
 from tests.ecosystem_ground import gathered, resolve, room
-from tests.web_server import serving
+from tests.web_server import answering
 
 from airlock.core.errors import AirlockError, IntegrityError, ResolutionError, UnclassifiedError
 from airlock.lock.ecosystem import Answers
@@ -54,25 +53,7 @@ class Stand:
 
     @contextmanager
     def serving(self) -> Iterator[str]:
-        stand = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                answer = stand.answer(self.path)
-                self.send_response(404 if answer is None else 302 if isinstance(answer, str) else 200)
-                if isinstance(answer, str):
-                    self.send_header("Location", answer)
-                data = answer if isinstance(answer, bytes) else b""
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        with serving(Handler) as address:
+        with answering(self.answer) as address:
             yield f"{address}/api/plugins"
 
     def answer(self, path: str) -> bytes | str | None:

@@ -8,7 +8,8 @@ import pytest
 from airlock.build.overlooked import MAX_ASKED, asked_in_vain
 from airlock.build.rehearsal_journal import Rehearsed
 from airlock.build.rehearsal_report import markdown, verdict
-from airlock.build.rehearse import ImageState, Rehearsal
+from airlock.build.rehearsal_run import ImageState
+from airlock.build.rehearse import Rehearsal
 from airlock.core.errors import AirlockError, BuildError, IncompleteError
 from airlock.room.report import NameQuery, PacketCount, RefusedPackets, RefusedSocket, RoomReport, Served
 

@@ -1,9 +1,11 @@
 """The proof names whatever is taken away: any demand's line, any artifact, any image, any index entry."""
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airlock.core.errors import FormatError
 from airlock.core.progress import SilentReporter
 from airlock.lock.model import Artifact, Demand, Image, Lock, make_lock, read_lock
 from airlock.lock.proof import Expected, prove_indexes, prove_lock, prove_presence, wanted_by
@@ -108,3 +110,66 @@ def test_any_stanza_taken_out_of_an_index_is_named(names: list[str], data: st.Da
     (gap,) = prove_indexes(held, wanted)
     assert f"Package: {victim}" in gap.what
     assert prove_indexes(wanted, wanted) == []
+
+
+def small() -> Lock:
+    one = artifact(1)
+    return make_lock(
+        release="r", definition=SHA + "d", kolla={}, witness=SHA + "e", requires={},
+        images=[Image("debian", "x86_64", "base", "", SHA + "a", SHA + "b", SHA + "c")],
+        demands=[Demand("x86_64", "base", 3, "apt", "install p1", (one.id,))], artifacts=[one],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
+def test_a_line_that_says_again_what_another_one_says_is_no_lock(number: int) -> None:
+    """Else one of the two would be proved, and the other one built from."""
+    lines = small().to_bytes().splitlines(keepends=True)
+    other = lines[number].replace(b'"parent":""', b'"parent":"x"').replace(b'"size":1', b'"size":2')
+    with pytest.raises(FormatError, match=rf"the lock, line 5: the same \w+ as line {number + 1}"):
+        read_lock(b"".join([*lines, other]))
+
+
+@pytest.mark.parametrize("text", ["base\x1b[2J", "base\nnothing is missing", "b\u202ease", "ba\u200bse"])
+def test_names_that_would_say_something_else_on_a_terminal_are_refused(text: str) -> None:
+    lock = small()
+    images = (msgspec.structs.replace(lock.images[0], name=text),)
+    with pytest.raises(FormatError, match=r"line 2: 'b.* not to be seen") as said:
+        read_lock(msgspec.structs.replace(lock, images=images).to_bytes())
+    assert said.value.message.isprintable()
+    demand = msgspec.structs.replace(lock.demands[0], spec=text)
+    header = lock.header
+    with pytest.raises(FormatError, match="not to be seen"):
+        make_lock(
+            release="r", definition=header.definition, kolla={}, witness=header.witness, requires={},
+            images=lock.images, demands=[demand], artifacts=lock.artifacts,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"type":"image","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"type":"artifact"}',
+        b"\xff\xfe",
+        b'{"type":"demand","arch":"x","image":"x","line":' + b"9" * 400 + b',"kind":"apt","spec":"x"}',
+        b'{"type":"demand","arch":"x","image":"x","line":-1,"kind":"apt","spec":"x"}',
+        b'{"type":"demand","arch":"\\ud800"}',
+        b'{"type":"image"' + b"\x00" * 9 + b"}",
+    ],
+)
+def test_a_line_that_is_none_is_named_and_no_traceback(line: bytes) -> None:
+    with pytest.raises(FormatError, match="the lock, line 5: "):
+        read_lock(small().to_bytes() + line + b"\n")
+
+
+@pytest.mark.parametrize("kind", ["base-image", "file", "galaxy", "gem", "git", "git-clone", "grafana-plugin", "key",
+                                  "source", "tool"])  # fmt: skip
+def test_a_note_is_no_answer_where_something_is_fetched(kind: str) -> None:
+    lock = small()
+    demand = Demand("x86_64", "base", 4, kind, "thing", (), "it is there already")  # type: ignore[arg-type]
+    asked = (*(msgspec.structs.replace(one, artifacts=()) for one in (*lock.demands, demand)),)
+    expected = Expected(lock.header.definition, lock.images, tuple(one for one in asked if one.kind != "tool"), ())
+    header = msgspec.structs.replace(lock.header, demands=2)
+    gaps = prove_lock(Lock(header, lock.images, (*lock.demands, demand), lock.artifacts), expected)
+    assert [gap.what for gap in gaps] == [f"{kind} demand `thing` has no answer"]

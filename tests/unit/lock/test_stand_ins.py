@@ -4,14 +4,16 @@ import asyncio
 import json
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airlock.core.errors import StateError
 from airlock.core.settings import FetchTable, UpstreamTable
 from airlock.fetch.transcript import parse_transcript
 from airlock.fetch.witness import Witness
 from airlock.lock.model import Artifact, Demand, Image, Lock, make_lock, read_lock
-from airlock.lock.stand_ins import marked, proven, stand_in_names
+from airlock.lock.stand_ins import imitations, marked, mismarked, proven, require_real, stand_in_names
 from airlock.store.pool import Pool
 
 SHA = "0" * 64
@@ -80,12 +82,26 @@ def test_an_image_stands_on_what_its_ancestors_stand_on(data: st.DataObject) -> 
     found = proven(lock)
     assert found.against.get("x86_64", {}) == expected
     assert (found.real, found.stand_ins) == (count - len(expected), len(expected))
+    named = {
+        image: [f"deb/{name.replace('s', 'd')}_1_all.deb" for name in against] for image, against in expected.items()
+    }
+    assert imitations(lock, "x86_64") == {image: sorted(ids) for image, ids in named.items()}
+    assert imitations(lock, "aarch64") == {}
 
 
 def test_parents_that_go_in_circles_do_not_hang_the_count():
     lock = lock_of([1, 0], marked([deb("a", "s"), deb("b")], {"s"}))
     assert proven(lock).stand_ins == 2
     assert str(proven(lock)) == "0 images proven on real inputs, 2 against stand-ins"
+
+
+def test_a_site_that_takes_no_stand_ins_is_told_which_images_have_some():
+    require_real(lock_of([0, 0], [deb("a"), deb("b")]), "bundle b")
+    with pytest.raises(
+        StateError, match=r"bundle b: 1 image proven .* 1 against .*: i1 \(x86_64\) have .* grafana"
+    ) as said:
+        require_real(lock_of([0, 0], marked([deb("a"), deb("b", "grafana")], {"grafana"})), "bundle b")
+    assert "real upstreams" in said.value.remedy
 
 
 def test_a_lock_solved_again_says_the_same_whatever_the_settings_say_by_then(tmp_path):
@@ -114,3 +130,26 @@ def test_no_stand_in_leaves_no_trace_in_the_transcript(tmp_path):
             return witness.transcript()
 
     assert parse_transcript(asyncio.run(recorded())).entries() == []
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_a_mark_that_was_taken_from_a_lock_or_put_in_is_noticed(tmp_path, real: bool):
+    pool = Pool(tmp_path / "pool")
+    imitation = {} if real else {"grafana": UpstreamTable("http://127.0.0.1:9", stand_in=True)}
+
+    async def recorded() -> bytes:
+        async with Witness.record(pool, {}, FetchTable()) as witness:
+            stand_in_names(witness, imitation)
+            return witness.transcript()
+
+    transcript = pool.add_bytes(asyncio.run(recorded()))
+    whole = lock_of([0, 0], marked([deb("a"), deb("b", "grafana")], imitation))
+    whole = msgspec.structs.replace(whole, header=msgspec.structs.replace(whole.header, witness=transcript))
+    assert list(mismarked(whole, pool)) == []
+    artifacts = tuple(
+        msgspec.structs.replace(one, stand_in=not one.stand_in) if one.upstream == "grafana" else one
+        for one in whole.artifacts
+    )
+    ((found, said),) = mismarked(msgspec.structs.replace(whole, artifacts=artifacts), pool)
+    assert found.id == "deb/b_1_all.deb"
+    assert said == f"comes from grafana, which is {'no stand-in' if real else 'a stand-in'}, and is marked otherwise"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from airlock.cli.audit import _story_lines
 from airlock.core.digest import sha256_file
 from airlock.core.errors import ChainError, UsageError
 from airlock.evidence.ledger import GENESIS, append, entries
@@ -68,6 +69,14 @@ def test_a_build_is_told_with_who_when_why_and_what_came_out(records, tmp_path, 
     assert set(story.images) == {"base", "keystone"}
     assert [entry.seq for entry in story.ledger] == [2]
     assert not story.record_checked
+
+
+def test_what_imitates_the_real_one_is_told_image_by_image(records, tmp_path, ledger):
+    record = records.with_image(records.make(), "keystone", stand_ins=["deb/grafana_1_all.deb"])
+    write_record(tmp_path / "records" / "b1", record)
+    story = tell_build(tmp_path / "records", "b1", entries(ledger))
+    assert story.stand_ins == {"keystone": ["deb/grafana_1_all.deb"]}
+    assert "proof     1 of 2 images against STAND-INS, not real inputs" in _story_lines(story)
 
 
 @pytest.mark.parametrize("build", ["b", "../b1", "", "b1/../b1"])

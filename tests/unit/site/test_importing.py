@@ -310,3 +310,20 @@ def test_the_store_shares_no_inode_with_the_media(bundle: Path, site: Site) -> N
     shutil.rmtree(bundle)
     open_bundle(DirectoryStore(site.artifacts), "stream-r1").check(QUIET)
     read_manifest((site.artifacts / "bundles" / "stream-r1" / "MANIFEST.json").read_bytes())
+
+
+def test_images_on_stand_ins_are_told_of_and_counted_in_the_ledger(tmp_path: Path, site: Site) -> None:
+    bundle = Path(make_sample(tmp_path, stand_in=True).bundle(tmp_path / "media").path)
+    assert str(bring(bundle, site).proven) == "0 images proven on real inputs, 1 against stand-ins"
+    assert [entry.data["stand_ins"] for entry in ledger.entries(site.ledger)] == [1]
+
+
+def test_a_site_that_refuses_stand_ins_takes_real_ones_alone(bundle: Path, tmp_path: Path) -> None:
+    site = make_site(tmp_path / "strict", '[build]\nstand_ins = "refuse"\n')
+    other = make_sample(tmp_path / "other", name="imitated", stand_in=True)
+    imitated = Path(other.bundle(tmp_path / "media").path)
+    with pytest.raises(StateError, match=r'imitated-r1: 0 images .* "refuse" .* keystone \(x86_64\) have .* debian'):
+        bring(imitated, site)
+    assert not site.artifacts.exists() or tree(site.artifacts) == {}
+    assert not site.ledger.exists()
+    assert bring(bundle, site).proven.stand_ins == 0

@@ -88,3 +88,16 @@ def test_a_broken_ledger_is_told_and_does_not_hide_the_rest(tmp_path: Path) -> N
     found = site_status(site)
     assert "line 2: is torn" in found.ledger_problem
     assert found.ledger_entries == 1
+
+
+def test_what_stands_on_stand_ins_is_counted_for_bundles_and_builds(tmp_path: Path) -> None:
+    site = make_site(tmp_path / "site")
+    info = make_sample(tmp_path, stand_in=True).bundle(tmp_path / "media")
+    import_bundle(Path(info.path), site, expect=None, allow_older=False, reporter=QUIET)
+    (bundle,) = site_status(site).bundles
+    assert (bundle.images, bundle.stand_ins) == (1, 1)
+    (site.records / "b1").mkdir(parents=True)
+    record = {"state": "success", "images": [{"stand_ins": ["deb/a"]}, {"stand_ins": []}, {}]}
+    (site.records / "b1" / "record.json").write_text(json.dumps(record))
+    (build,) = site_status(site).builds
+    assert (build.images, build.stand_ins) == (3, 1)
