@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.web_server import serving
+from tests.web_server import answering
 
 from airlock.core.settings import FetchTable
 from airlock.fetch.witness import Witness
@@ -89,29 +88,15 @@ def room(ecosystem: Ecosystem, found: Answers, bytes_of: Mapping[str, bytes]) ->
     files: dict[str, Artifact] = {}
     pages: dict[str, bytes] = {}
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def find(target: str) -> bytes | None:
+        path = urlsplit(target).path
+        asked.append(path)
+        name = path.removeprefix("/index/")
+        if name in files:
+            return bytes_of[files[name].sha256]
+        return pages.get(f"{name}index.json" if (not name or name.endswith("/")) else name)
 
-        def do_GET(self) -> None:
-            path = urlsplit(self.path).path
-            asked.append(path)
-            name = path.removeprefix("/index/")
-            if name in files:
-                data: bytes | None = bytes_of[files[name].sha256]
-            else:
-                data = pages.get(f"{name}index.json" if (not name or name.endswith("/")) else name)
-            self.send_response(404 if data is None else 200)
-            self.send_header("Content-Length", str(len(data or b"")))
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(data or b"")
-
-        do_HEAD = do_GET  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with serving(Handler) as address:
+    with answering(find) as address:
         index = ecosystem.index(found.artifacts, found.facts, f"{address}/index")
         pages |= index.pages
         files |= index.files

@@ -7,7 +7,6 @@ What it offers is made here; it imitates nothing but the protocol that ansible-g
 from __future__ import annotations
 
 import hashlib
-import http.server
 import io
 import json
 import tarfile
@@ -16,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.web_server import serving
+from tests.web_server import Answer, answering
 
 
 def collection(name: str, version: str, dependencies: Mapping[str, str]) -> bytes:
@@ -57,6 +56,7 @@ class GalaxyStandIn:
         self.collections: dict[str, dict[str, tuple[bytes, dict[str, str]]]] = {}
         self.changed: dict[tuple[str, str], dict[str, Any]] = {}
         self.asked: list[str] = []
+        self.address = ""
         self.page = 2  # versions on one page, whatever a client asks for
 
     def add(self, name: str, version: str, **dependencies: str) -> None:
@@ -65,34 +65,11 @@ class GalaxyStandIn:
 
     @contextmanager
     def serving(self) -> Iterator[str]:
-        stand_in = self
+        with answering(self.answer, "application/json") as self.address:
+            yield self.address
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                stand_in.asked.append(self.path)
-                answer = stand_in.answer(self.path, f"http://{self.headers['Host']}")
-                if isinstance(answer, str):
-                    self.send_response(302)
-                    self.send_header("Location", answer)
-                    answer = b""
-                else:
-                    self.send_response(404 if answer is None else 200)
-                    answer = b"{}" if answer is None else answer
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        with serving(Handler) as address:
-            yield address
-
-    def answer(self, target: str, address: str) -> bytes | str | None:
-        """Bytes, the place to go to instead, or None for 404."""
+    def answer(self, target: str) -> Answer:
+        self.asked.append(target)
         parts = urlsplit(target)
         match parts.path.strip("/").split("/"):
             case ["api"]:
@@ -103,7 +80,7 @@ class GalaxyStandIn:
             case ["api", "v3", "collections", namespace, name, "versions"]:
                 return self._versions(f"{namespace}.{name}", parts.path, parse_qs(parts.query))
             case ["api", "v3", "collections", namespace, name, "versions", version]:
-                return self._version(f"{namespace}.{name}", version, address)
+                return self._version(f"{namespace}.{name}", version)
             case ["api", "v3", "artifacts", file]:
                 return f"/storage/{file}?signature=abc%2Fdef"
             case ["storage", file]:
@@ -132,7 +109,7 @@ class GalaxyStandIn:
             }
         ).encode()
 
-    def _version(self, name: str, version: str, address: str) -> bytes | None:
+    def _version(self, name: str, version: str) -> bytes | None:
         if version not in self.collections.get(name, {}):
             return None
         data, dependencies = self.collections[name][version]
@@ -145,7 +122,21 @@ class GalaxyStandIn:
             "collection": {"name": plain},
             "artifact": {"filename": file, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)},
             "metadata": {"dependencies": dependencies},
-            "download_url": f"{address}/api/v3/artifacts/{file}",
+            "download_url": f"{self.address}/api/v3/artifacts/{file}",
             "signatures": [],
         }
         return json.dumps(page | self.changed.get((name, version), {})).encode()
+
+
+KOLLAS = [("ansible.posix", 2), ("community.general", 4), ("community.mysql", 3), ("community.rabbitmq", 2),
+          ("openstack.cloud", 3), ("openvswitch.openvswitch", 3)]  # fmt: skip
+"""kolla-toolbox's collections, each with the major version that it must be below."""
+
+
+def kollas(galaxy: GalaxyStandIn) -> None:
+    """What kolla-toolbox asks for, each in a version that its range takes and in one beyond, and a dependency."""
+    for name, bound in KOLLAS:
+        galaxy.add(name, f"{bound - 1}.0.0")
+        galaxy.add(name, f"{bound}.0.0")
+    galaxy.add("community.general", "3.9.0", ansible__utils=">=1")
+    galaxy.add("ansible.utils", "2.0.0")

@@ -6,7 +6,6 @@ The gems and the specifications beside them are made by Debian's Ruby, by the li
 from __future__ import annotations
 
 import hashlib
-import http.server
 import json
 import subprocess
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.web_server import serving
+from tests.web_server import answering
 
 _BUILD = """
 require "json"
@@ -65,29 +64,13 @@ class GemStandIn:
 
     @contextmanager
     def serving(self) -> Iterator[str]:
-        stand_in = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                stand_in.asked.append(self.path)
-                data = stand_in.changed.get(self.path, stand_in.answer(self.path))
-                self.send_response(404 if data is None else 200)
-                self.send_header("Content-Length", str(len(data or b"")))
-                self.end_headers()
-                if self.command == "GET":
-                    self.wfile.write(data or b"")
-
-            do_HEAD = do_GET  # noqa: N815
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        with serving(Handler) as address:
+        with answering(self.answer) as address:
             yield address
 
     def answer(self, path: str) -> bytes | None:
+        self.asked.append(path)
+        if path in self.changed:
+            return self.changed[path]
         match path.strip("/").split("/"):
             case [""]:
                 return b"an index of gems"
@@ -106,3 +89,25 @@ class GemStandIn:
         needs = [f"checksum:{sha256}"]
         needs += [f"{key}:{one[key].replace(', ', '&')}" for key in ("ruby", "rubygems") if one[key]]
         return f"{number} {deps}|{','.join(needs)}"
+
+
+def kollas(gems: GemStandIn) -> list[str]:
+    """Kolla's three, and what keeps a careless reader from the right ones."""
+    gems.add("fluent-plugin-grok-parser", "2.6.2", fluentd=">= 0.14.6, < 2")
+    gems.add("fluent-plugin-grok-parser", "3.0.0.rc1", fluentd=">= 0.14.6")
+    gems.add("fluent-plugin-prometheus", "2.1.0", fluentd=">= 1.9.1, < 2", prometheus_client=">= 2.1.0")
+    gems.add("fluent-plugin-prometheus", "2.2.0", fluentd=">= 1.9.1", ruby=">= 3.9")
+    gems.add("fluent-plugin-rewrite-tag-filter", "2.4.0", fluentd=">= 0.14.2, < 2", fluent_config=">= 0")
+    gems.add("fluent-config", "1.0.10")
+    gems.add("fluent-config", "1.0.9")
+    gems.add("prometheus-client", "4.2.2", base64=">= 0")
+    gems.add("prometheus-client", "4.3.0", rubygems=">= 99")
+    for version in ("1.9.0", "1.16.0", "1.17.1", "2.0.0"):
+        gems.add("fluentd", version, json=">= 2.1", speed="~> 1.2")
+    gems.add("json", "99.0.0")
+    gems.add("base64", "99.0.0")
+    gems.add("speed", "1.3.0")
+    gems.add("speed", "1.3.0", platform="x86_64-linux")
+    gems.add("speed", "1.9.0", platform="java")
+    gems.add("speed", "2.0.0")
+    return ["fluent-plugin-grok-parser", "fluent-plugin-prometheus", "fluent-plugin-rewrite-tag-filter"]
