@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.web_server import answering
+from tests.web_server import Answer, answering
 
 ARCHES = ("amd64", "arm64")
 
@@ -60,16 +60,24 @@ def keys() -> Iterator[Keys]:
         subprocess.run(["gpgconf", "--homedir", home, "--kill", "all"], check=False)
 
 
-def make_deb(folder: Path, name: str, version: str = "1", arch: str = "all", **fields: str) -> Path:
-    """A package that installs and holds one file; ``Pre_Depends`` stands for ``Pre-Depends``."""
+def make_deb(
+    folder: Path,
+    name: str,
+    version: str = "1",
+    arch: str = "all",
+    files: Mapping[str, str] | None = None,
+    **fields: str,
+) -> Path:
+    """A package that installs and holds one file, and others by their paths; ``Pre_Depends`` is ``Pre-Depends``."""
     values = {"Package": name, "Version": version, "Architecture": arch, "Maintainer": "A <a@example.org>"}
     values |= {key.replace("_", "-"): value for key, value in fields.items()}
     values.setdefault("Description", "stand-in")
     tree = folder / f"tree-{name}"
     (tree / "DEBIAN").mkdir(parents=True)
-    (tree / "usr/share/stand-in").mkdir(parents=True)
     (tree / "DEBIAN/control").write_text("".join(f"{key}: {value}\n" for key, value in values.items()))
-    (tree / "usr/share/stand-in" / name).write_text(f"{version}\n")
+    for path, text in {f"usr/share/stand-in/{name}": f"{version}\n", **(files or {})}.items():
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_text(text)
     file = folder / f"{name}_{version.replace(':', '%3a')}_{arch}.deb"
     subprocess.run(
         ["dpkg-deb", "--root-owner-group", "--uniform-compression", "-Znone", "--build", str(tree), str(file)],
@@ -114,12 +122,18 @@ class Repository:
         return self.root if self.suite.endswith("/") else self.root / "dists" / self.suite
 
     def add(
-        self, name: str, version: str = "1", arch: str = "all", listed: Iterable[str] = ARCHES, **fields: str
+        self,
+        name: str,
+        version: str = "1",
+        arch: str = "all",
+        listed: Iterable[str] = ARCHES,
+        files: Mapping[str, str] | None = None,
+        **fields: str,
     ) -> None:
         """Make a package and list it for these architectures (a native one for its own)."""
         pool = self.root if self.suite.endswith("/") else self.root / "pool"
         pool.mkdir(exist_ok=True)
-        file = make_deb(pool, name, version, arch, **fields)
+        file = make_deb(pool, name, version, arch, files, **fields)
         place = f"./{file.name}" if pool == self.root else f"pool/{file.name}"
         self.add_stanza(stanza(file, place), listed if arch == "all" else [arch])
 
@@ -175,12 +189,14 @@ class Upstreams:
 
     Attributes:
         received: last 16 digits of a fingerprint (or whatever is asked for) → what the keyserver answers.
+        moved: path → the place that it leads to.
         asked: paths in the order of asking.
     """
 
     def __init__(self, root: Path, ring: Keys) -> None:
         self.root, self.keys = root, ring
         self.received: dict[str, bytes] = {}
+        self.moved: dict[str, str] = {}
         self.asked: list[str] = []
         self.address = ""
 
@@ -189,9 +205,11 @@ class Upstreams:
         with answering(self.find) as self.address:
             yield self.address
 
-    def find(self, path: str) -> bytes | None:
+    def find(self, path: str) -> Answer:
         """What is at a path, as a web server and a keyserver answer."""
         self.asked.append(path)
+        if path in self.moved:
+            return self.moved[path]
         parts = urlsplit(path)
         if parts.path.endswith("/pks/lookup"):
             query = parse_qs(parts.query)

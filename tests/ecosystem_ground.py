@@ -88,14 +88,15 @@ def room(ecosystem: Ecosystem, found: Answers, bytes_of: Mapping[str, bytes]) ->
     files: dict[str, Artifact] = {}
     pages: dict[str, bytes] = {}
 
-    def answer(path: str) -> bytes | None:
-        asked.append(urlsplit(path).path)
-        name = asked[-1].removeprefix("/index/")
+    def find(target: str) -> bytes | None:
+        path = urlsplit(target).path
+        asked.append(path)
+        name = path.removeprefix("/index/")
         if name in files:
             return bytes_of[files[name].sha256]
         return pages.get(f"{name}index.json" if (not name or name.endswith("/")) else name)
 
-    with answering(answer) as address:
+    with answering(find) as address:
         index = ecosystem.index(found.artifacts, found.facts, f"{address}/index")
         pages |= index.pages
         files |= index.files

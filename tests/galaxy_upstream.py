@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.web_server import answering
+from tests.web_server import Answer, answering
 
 
 def collection(name: str, version: str, dependencies: Mapping[str, str]) -> bytes:
@@ -65,15 +65,11 @@ class GalaxyStandIn:
 
     @contextmanager
     def serving(self) -> Iterator[str]:
-        with answering(self._asked, kind="application/json", missing=b"{}") as self.address:
+        with answering(self.answer, "application/json") as self.address:
             yield self.address
 
-    def _asked(self, path: str) -> bytes | str | None:
-        self.asked.append(path)
-        return self.answer(path, self.address)
-
-    def answer(self, target: str, address: str) -> bytes | str | None:
-        """Bytes, the place to go to instead, or None for 404."""
+    def answer(self, target: str) -> Answer:
+        self.asked.append(target)
         parts = urlsplit(target)
         match parts.path.strip("/").split("/"):
             case ["api"]:
@@ -84,7 +80,7 @@ class GalaxyStandIn:
             case ["api", "v3", "collections", namespace, name, "versions"]:
                 return self._versions(f"{namespace}.{name}", parts.path, parse_qs(parts.query))
             case ["api", "v3", "collections", namespace, name, "versions", version]:
-                return self._version(f"{namespace}.{name}", version, address)
+                return self._version(f"{namespace}.{name}", version)
             case ["api", "v3", "artifacts", file]:
                 return f"/storage/{file}?signature=abc%2Fdef"
             case ["storage", file]:
@@ -113,7 +109,7 @@ class GalaxyStandIn:
             }
         ).encode()
 
-    def _version(self, name: str, version: str, address: str) -> bytes | None:
+    def _version(self, name: str, version: str) -> bytes | None:
         if version not in self.collections.get(name, {}):
             return None
         data, dependencies = self.collections[name][version]
@@ -126,7 +122,21 @@ class GalaxyStandIn:
             "collection": {"name": plain},
             "artifact": {"filename": file, "sha256": hashlib.sha256(data).hexdigest(), "size": len(data)},
             "metadata": {"dependencies": dependencies},
-            "download_url": f"{address}/api/v3/artifacts/{file}",
+            "download_url": f"{self.address}/api/v3/artifacts/{file}",
             "signatures": [],
         }
         return json.dumps(page | self.changed.get((name, version), {})).encode()
+
+
+KOLLAS = [("ansible.posix", 2), ("community.general", 4), ("community.mysql", 3), ("community.rabbitmq", 2),
+          ("openstack.cloud", 3), ("openvswitch.openvswitch", 3)]  # fmt: skip
+"""kolla-toolbox's collections, each with the major version that it must be below."""
+
+
+def kollas(galaxy: GalaxyStandIn) -> None:
+    """What kolla-toolbox asks for, each in a version that its range takes and in one beyond, and a dependency."""
+    for name, bound in KOLLAS:
+        galaxy.add(name, f"{bound - 1}.0.0")
+        galaxy.add(name, f"{bound}.0.0")
+    galaxy.add("community.general", "3.9.0", ansible__utils=">=1")
+    galaxy.add("ansible.utils", "2.0.0")

@@ -64,14 +64,13 @@ class GemStandIn:
 
     @contextmanager
     def serving(self) -> Iterator[str]:
-        with answering(self._asked) as address:
+        with answering(self.answer) as address:
             yield address
 
-    def _asked(self, path: str) -> bytes | None:
-        self.asked.append(path)
-        return self.changed.get(path, self.answer(path))
-
     def answer(self, path: str) -> bytes | None:
+        self.asked.append(path)
+        if path in self.changed:
+            return self.changed[path]
         match path.strip("/").split("/"):
             case [""]:
                 return b"an index of gems"
@@ -90,3 +89,25 @@ class GemStandIn:
         needs = [f"checksum:{sha256}"]
         needs += [f"{key}:{one[key].replace(', ', '&')}" for key in ("ruby", "rubygems") if one[key]]
         return f"{number} {deps}|{','.join(needs)}"
+
+
+def kollas(gems: GemStandIn) -> list[str]:
+    """Kolla's three, and what keeps a careless reader from the right ones."""
+    gems.add("fluent-plugin-grok-parser", "2.6.2", fluentd=">= 0.14.6, < 2")
+    gems.add("fluent-plugin-grok-parser", "3.0.0.rc1", fluentd=">= 0.14.6")
+    gems.add("fluent-plugin-prometheus", "2.1.0", fluentd=">= 1.9.1, < 2", prometheus_client=">= 2.1.0")
+    gems.add("fluent-plugin-prometheus", "2.2.0", fluentd=">= 1.9.1", ruby=">= 3.9")
+    gems.add("fluent-plugin-rewrite-tag-filter", "2.4.0", fluentd=">= 0.14.2, < 2", fluent_config=">= 0")
+    gems.add("fluent-config", "1.0.10")
+    gems.add("fluent-config", "1.0.9")
+    gems.add("prometheus-client", "4.2.2", base64=">= 0")
+    gems.add("prometheus-client", "4.3.0", rubygems=">= 99")
+    for version in ("1.9.0", "1.16.0", "1.17.1", "2.0.0"):
+        gems.add("fluentd", version, json=">= 2.1", speed="~> 1.2")
+    gems.add("json", "99.0.0")
+    gems.add("base64", "99.0.0")
+    gems.add("speed", "1.3.0")
+    gems.add("speed", "1.3.0", platform="x86_64-linux")
+    gems.add("speed", "1.9.0", platform="java")
+    gems.add("speed", "2.0.0")
+    return ["fluent-plugin-grok-parser", "fluent-plugin-prometheus", "fluent-plugin-rewrite-tag-filter"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,10 +40,21 @@ SIGNERS = {"erlang-26": "erlang-ppa", "erlang-27": "erlang-ppa", "fluentd": "tre
            "opensearch-dashboards": "opensearch"}  # fmt: skip
 """Whose key it is, where it is not called like the repository."""
 
-OVERRIDES = """\
-{%% block fluentd_plugins_install %%}{%% endblock %%}
-{%% block grafana_plugins_install %%}{%% endblock %%}
-{%% set base_apt_keys_override = [{'name': 'erlang-ppa', 'keyid': '%s'}, {'name': 'rabbitmq', 'keyid': '%s'}] %%}
+FILES: dict[str, dict[str, str]] = {
+    "fluent-package": {
+        "opt/fluent/lib/ruby/3.2.0/x86_64-linux/rbconfig.rb": "".join(
+            f'CONFIG["{part}"] = "{number}"\n' for part, number in (("MAJOR", 3), ("MINOR", 2), ("TEENY", 6))
+        ),
+        "opt/fluent/lib/ruby/3.2.0/rubygems.rb": 'module Gem\n  VERSION = "3.4.19"\nend\n',
+        "opt/fluent/lib/ruby/gems/3.2.0/specifications/fluentd-1.16.6.gemspec": "",
+        "opt/fluent/lib/ruby/gems/3.2.0/specifications/default/json-2.6.3.gemspec": "",
+    }
+}
+"""What packages hold that is read while locking: a Ruby of their own, and its gems."""
+
+_NO_PLUGINS = """\
+{% block fluentd_plugins_install %}{% endblock %}
+{% block grafana_plugins_install %}{% endblock %}
 """
 
 
@@ -86,14 +97,10 @@ def vendor_world(
     kept = sorted(PACKAGES) if kept is None else kept
     with keys() as ring:
         upstreams = Upstreams(folder / "upstreams", ring)
-        for name in {signer(one) for one in PACKAGES}:
-            ring.make(name)
         definition = folder / "definition"
         definition.mkdir(parents=True)
         (definition / "upper-constraints.txt").write_text(constraints)
-        # One by its fingerprint, one by the end of it, as Kolla has them.
-        ids = (ring.fingerprint("erlang-ppa"), ring.fingerprint("rabbitmq")[-16:])
-        (definition / "stand-ins.j2").write_text(OVERRIDES % ids)
+        (definition / "stand-ins.j2").write_text(_NO_PLUGINS + make_keys(ring))
         (definition / "release.toml").write_text(
             f'name = "vendors"\nopenstack = "2024.1"\nimages = {images}\nvendor_repositories = {kept}\n{more}\n'
             '[kolla]\nversion = "18.8.0"\ntemplate_overrides = ["stand-ins.j2"]\n'
@@ -102,35 +109,55 @@ def vendor_world(
         loaded = load_definition(definition)
         gathered = {arch: gather(kolla, loaded, arch, folder / "rendered") for arch in arches}
         world = World(upstreams, {}, factory, definition, gathered)
-        with upstreams.served() as address:
-            places: dict[str, str] = {}
-            for source in gathered[arches[0]].vendors:
-                name = source.upstream
-                suite = "./" if source.suite == "/" else source.suite
-                made = Repository(upstreams.root / name, suite, source.components[0] if source.components else "")
-                for line in PACKAGES[name].splitlines():
-                    arch, package, version, *depends = line.split(" ", 3)
-                    for one in ("all",) if arch == "all" else ARCHES:
-                        made.add(package, version, one, **({"Depends": depends[0]} if depends else {}))
-                world.repositories[name] = made
-                world.publish(name)
-                places[name] = f"{address}/{name}"
-            for demand in gathered[arches[0]].demands:
-                if demand.kind == "key":
-                    places |= _serve_key(world, demand.spec, demand.line)
-                elif demand.kind == "file":
-                    upstream, _, path = split_address(demand.spec, "")
-                    file = upstreams.root / upstream / path
-                    file.parent.mkdir(parents=True, exist_ok=True)
-                    file.write_text("#!/bin/sh\nexit 0\n")
-                    places[upstream] = f"{address}/{upstream}"
-            factory.mkdir(parents=True, exist_ok=True)
-            tables = "".join(
-                f'[upstreams."{name}"]\naddress = "{place}"\nstand_in = true\n'
-                for name, place in sorted(places.items())
-            )
-            (factory / "factory.toml").write_text(tables + "[fetch]\nretries = 1\n")
+        with upstreams.served():
+            places = serve_vendors(world)
+            write_settings(factory, places)
             yield world
+
+
+def make_keys(ring: Keys) -> str:
+    """A key a vendor; the override that names those which Kolla names by an id, which nobody can make anew."""
+    for name in {signer(one) for one in PACKAGES}:
+        ring.make(name)
+    # One by its fingerprint, one by the end of it, as Kolla has them.
+    ids = {"erlang-ppa": ring.fingerprint("erlang-ppa"), "rabbitmq": ring.fingerprint("rabbitmq")[-16:]}
+    named = [{"name": name, "keyid": ident} for name, ident in ids.items()]
+    return f"{{% set base_apt_keys_override = {named} %}}\n"
+
+
+def serve_vendors(world: World) -> dict[str, str]:
+    """Publish what the images enable, with keys and the files that they fetch; upstream → address."""
+    upstreams, places = world.upstreams, dict[str, str]()
+    asked, *_ = world.gathered.values()
+    for source in asked.vendors:
+        name = source.upstream
+        suite = "./" if source.suite == "/" else source.suite
+        made = Repository(upstreams.root / name, suite, source.components[0] if source.components else "")
+        for line in PACKAGES[name].splitlines():
+            arch, package, version, *depends = line.split(" ", 3)
+            for one in ("all",) if arch == "all" else ARCHES:
+                fields = {"Depends": depends[0]} if depends else {}
+                made.add(package, version, one, files=FILES.get(package), **fields)
+        world.repositories[name] = made
+        world.publish(name)
+        places[name] = f"{upstreams.address}/{name}"
+    for demand in asked.demands:
+        if demand.kind == "key":
+            places |= _serve_key(world, demand.spec, demand.line)
+        elif demand.kind == "file":
+            upstream, _, path = split_address(demand.spec, "")
+            file = upstreams.root / upstream / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("#!/bin/sh\nexit 0\n")
+            places[upstream] = f"{upstreams.address}/{upstream}"
+    return places
+
+
+def write_settings(factory: Path, places: Mapping[str, str]) -> None:
+    """A factory.toml that has each upstream there, as a stand-in."""
+    factory.mkdir(parents=True, exist_ok=True)
+    tables = [f'[upstreams."{name}"]\naddress = "{place}"\nstand_in = true\n' for name, place in sorted(places.items())]
+    (factory / "factory.toml").write_text("".join(tables) + "[fetch]\nretries = 1\n")
 
 
 def _serve_key(world: World, spec: str, line: int) -> dict[str, str]:

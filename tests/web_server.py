@@ -7,6 +7,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+Answer = bytes | str | None
+"""What is at a path: bytes, the place to go to instead, or nothing (404)."""
+
 
 @contextmanager
 def serving(handler: Callable[..., http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
@@ -23,25 +26,18 @@ def serving(handler: Callable[..., http.server.BaseHTTPRequestHandler]) -> Itera
 
 
 @contextmanager
-def answering(
-    answer: Callable[[str], bytes | str | None], *, kind: str = "application/octet-stream", missing: bytes = b""
-) -> Iterator[str]:
-    """The address of a server that answers GET and HEAD for a path with bytes, with the place to go to instead, or 404.
-
-    Args:
-        kind: Content-Type of what it answers.
-        missing: what a 404 says.
-    """
+def answering(find: Callable[[str], Answer], kind: str = "application/octet-stream") -> Iterator[str]:
+    """The address of a server whose answer to a path, with its query, is what ``find`` says; ``kind`` is its type."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            found = answer(self.path)
-            data = missing if found is None else b"" if isinstance(found, str) else found
-            self.send_response(404 if found is None else 302 if isinstance(found, str) else 200)
-            if isinstance(found, str):
-                self.send_header("Location", found)
+            answer = find(self.path)
+            self.send_response(404 if answer is None else 302 if isinstance(answer, str) else 200)
+            if isinstance(answer, str):
+                self.send_header("Location", answer)
+            data = answer if isinstance(answer, bytes) else b""
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()

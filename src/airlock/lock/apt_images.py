@@ -103,8 +103,13 @@ def prove_plans(
         results = resolve_apt(gathered, resolver, pool, reporter)
     except AirlockError as error:
         return [Gap("indexes", f"apt cannot solve the images from them: {error.message}", RELOCK)], {}
+    return plan_gaps(lock, results), results
+
+
+def plan_gaps(lock: Lock, results: Mapping[str, AptResult]) -> list[Gap]:
+    """Where apt's plans are not those of the lock."""
     locked = {demand.key: demand for demand in lock.demands}
-    gaps = [
+    return [
         Gap(
             demand.where,
             f"from the bundle's own index apt would install other packages for `{demand.spec}`{_other(demand, found)}",
@@ -114,7 +119,6 @@ def prove_plans(
         for demand in result.demands
         if (found := locked.get(demand.key)) is not None and found.artifacts != demand.artifacts
     ]
-    return gaps, results
 
 
 def _other(solved: Demand, locked: Demand) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.ecosystem_ground import gathered, resolve, room
-from tests.gem_upstream import GemStandIn
+from tests.gem_upstream import GemStandIn, kollas
 
 from airlock.core.digest import sha256_file
 from airlock.core.errors import AirlockError, IntegrityError, ResolutionError
@@ -95,28 +95,6 @@ def world(debs: list[Path], tmp_path: Path) -> World:
 
 def full_names(found: Answers) -> set[str]:
     return {artifact.file.removesuffix(".gem") for artifact in found.artifacts}
-
-
-def kollas(gems: GemStandIn) -> list[str]:
-    """Kolla's three, and what keeps a careless reader from the right ones."""
-    gems.add("fluent-plugin-grok-parser", "2.6.2", fluentd=">= 0.14.6, < 2")
-    gems.add("fluent-plugin-grok-parser", "3.0.0.rc1", fluentd=">= 0.14.6")
-    gems.add("fluent-plugin-prometheus", "2.1.0", fluentd=">= 1.9.1, < 2", prometheus_client=">= 2.1.0")
-    gems.add("fluent-plugin-prometheus", "2.2.0", fluentd=">= 1.9.1", ruby=">= 3.9")
-    gems.add("fluent-plugin-rewrite-tag-filter", "2.4.0", fluentd=">= 0.14.2, < 2", fluent_config=">= 0")
-    gems.add("fluent-config", "1.0.10")
-    gems.add("fluent-config", "1.0.9")
-    gems.add("prometheus-client", "4.2.2", base64=">= 0")
-    gems.add("prometheus-client", "4.3.0", rubygems=">= 99")
-    for version in ("1.9.0", "1.16.0", "1.17.1", "2.0.0"):
-        gems.add("fluentd", version, json=">= 2.1", speed="~> 1.2")
-    gems.add("json", "99.0.0")
-    gems.add("base64", "99.0.0")
-    gems.add("speed", "1.3.0")
-    gems.add("speed", "1.3.0", platform="x86_64-linux")
-    gems.add("speed", "1.9.0", platform="java")
-    gems.add("speed", "2.0.0")
-    return ["fluent-plugin-grok-parser", "fluent-plugin-prometheus", "fluent-plugin-rewrite-tag-filter"]
 
 
 async def test_what_kolla_asks_for_is_what_gem_installs_and_again_from_the_room(world, tmp_path):

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import urllib.request
-import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import msgspec
 import pytest
 from tests.ecosystem_ground import gathered, resolve, room
-from tests.web_server import answering
+from tests.grafana_upstream import PluginStandIn, kollas, plugin
 
 from airlock.core.errors import AirlockError, IntegrityError, ResolutionError, UnclassifiedError
 from airlock.lock.ecosystem import Answers
@@ -27,47 +22,9 @@ INSTALL = "RUN grafana-cli plugins install"
 KOLLA = f"{INSTALL} gnocchixyz-gnocchi-datasource \\\n    && grafana-cli plugins install grafana-opensearch-datasource"
 
 
-def plugin(name: str, *needs: str) -> bytes:
-    stream = io.BytesIO()
-    described = {"id": name, "dependencies": {"plugins": [{"id": one, "type": "panel"} for one in needs]}}
-    with zipfile.ZipFile(stream, "w") as archive:
-        archive.writestr(f"{name}/nested/plugin.json", json.dumps({"id": "inner"}))
-        archive.writestr(f"{name}/plugin.json", json.dumps(described))
-    return stream.getvalue()
-
-
-class Stand:
-    """An index of the newer form, or (``older``) of the older one; a download is behind a redirect."""
-
-    def __init__(self, *, older: bool = False) -> None:
-        self.older = older
-        self.plugins: dict[str, list[dict[str, Any]]] = {}
-        self.files: dict[str, bytes] = {}
-
-    def add(self, name: str, version: str, *machines: str, dependency: str = "", data: bytes = b"") -> None:
-        data = data or plugin(name)
-        declared = {machine: {"sha256": hashlib.sha256(data).hexdigest()} for machine in machines}
-        entry = {"version": version, "arch": declared or None, "grafanaDependency": dependency}
-        self.plugins.setdefault(name, []).append(entry)
-        self.files[f"/storage/{name}-{version}.zip"] = data
-
-    @contextmanager
-    def serving(self) -> Iterator[str]:
-        with answering(self.answer) as address:
-            yield f"{address}/api/plugins"
-
-    def answer(self, path: str) -> bytes | str | None:
-        match path.removeprefix("/api/plugins").strip("/").split("/"):
-            case ["repo", name] if self.older and name in self.plugins:
-                return json.dumps({"id": name, "versions": self.plugins[name]}).encode()
-            case [name, "versions"] if not self.older:
-                return json.dumps({"items": self.plugins.get(name, [])}).encode()
-            case [name, "versions", version, "download"]:
-                return f"/storage/{name}-{version}.zip"
-        return self.files.get(path)
-
-
-async def install(stand: Stand, tmp_path: Path, run: str, *, arch: str = "x86_64", grafana: str = "11.2.0") -> Answers:
+async def install(
+    stand: PluginStandIn, tmp_path: Path, run: str, *, arch: str = "x86_64", grafana: str = "11.2.0"
+) -> Answers:
     asked = gathered({"grafana": run}, tmp_path / "context")
     if arch != "x86_64":
         demands = tuple(msgspec.structs.replace(one, arch=arch) for one in asked.demands)
@@ -82,17 +39,9 @@ def versions(found: Answers) -> dict[str, str]:
     return {artifact.name: artifact.version for artifact in found.artifacts}
 
 
-def kollas(stand: Stand) -> None:
-    stand.add("gnocchixyz-gnocchi-datasource", "1.7.1")
-    stand.add("gnocchixyz-gnocchi-datasource", "1.7.0")
-    stand.add("grafana-opensearch-datasource", "3.0.0", "linux-amd64", dependency=">=12.0.0")
-    stand.add("grafana-opensearch-datasource", "2.20.0", "linux-amd64", "darwin-arm64", dependency=">=10.4.0")
-    stand.add("grafana-opensearch-datasource", "2.19.0", "linux-amd64", "linux-arm64", dependency=">=10.4.0")
-
-
 @pytest.mark.parametrize("older", [False, True])
 async def test_kollas_two_are_the_newest_for_this_machine_and_this_grafana(tmp_path, older):
-    stand = Stand(older=older)
+    stand = PluginStandIn(older=older)
     kollas(stand)
     found = await install(stand, tmp_path, KOLLA)
     assert versions(found) == {"gnocchixyz-gnocchi-datasource": "1.7.1", "grafana-opensearch-datasource": "2.20.0"}
@@ -103,7 +52,7 @@ async def test_kollas_two_are_the_newest_for_this_machine_and_this_grafana(tmp_p
 
 
 async def test_the_room_answers_what_any_grafana_cli_asks(tmp_path):
-    stand = Stand()
+    stand = PluginStandIn()
     kollas(stand)
     found = await install(stand, tmp_path, KOLLA)
     files = {hashlib.sha256(data).hexdigest(): data for data in stand.files.values()}
@@ -125,7 +74,7 @@ async def test_the_room_answers_what_any_grafana_cli_asks(tmp_path):
 
 
 async def test_what_a_plugin_needs_comes_with_it_once(tmp_path):
-    stand = Stand()
+    stand = PluginStandIn()
     stand.add("a", "1.0.0", "any", data=plugin("a", "b", "c"))
     stand.add("b", "1.0.0", "any", data=plugin("b", "c", "a"))
     stand.add("c", "2.0.0", "any")
@@ -134,7 +83,7 @@ async def test_what_a_plugin_needs_comes_with_it_once(tmp_path):
 
 
 async def test_a_second_word_is_a_version(tmp_path):
-    stand = Stand()
+    stand = PluginStandIn()
     kollas(stand)
     found = await install(stand, tmp_path, f"{INSTALL} gnocchixyz-gnocchi-datasource 1.7.0")
     assert versions(found) == {"gnocchixyz-gnocchi-datasource": "1.7.0"}
@@ -142,7 +91,7 @@ async def test_a_second_word_is_a_version(tmp_path):
         await install(stand, tmp_path, f"{INSTALL} a b c")
 
 
-def lies(stand: Stand) -> None:
+def lies(stand: PluginStandIn) -> None:
     stand.add("a", "1.0.0", "any")
     stand.files["/storage/a-1.0.0.zip"] = plugin("b")
 
@@ -164,7 +113,7 @@ def lies(stand: Stand) -> None:
     ],
 )
 async def test_what_cannot_be_is_refused_with_image_and_line(tmp_path, change, kind: type[AirlockError], said):
-    stand = Stand()
+    stand = PluginStandIn()
     change(stand)
     with pytest.raises(kind) as caught:
         await install(stand, tmp_path, f"{INSTALL} a")

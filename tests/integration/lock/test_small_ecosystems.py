@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.galaxy_upstream import GalaxyStandIn
+from tests.galaxy_upstream import KOLLAS, GalaxyStandIn, kollas
 from tests.gem_upstream import GemStandIn
 from tests.git_upstream import git, make_repository, served
 from tests.integration.faults.airlock_runs import ROOT, airlock, done
@@ -36,19 +36,13 @@ RUN gem install --no-document alpha \\
     && git clone {web}/tool.git /opt/tool
 {{% endblock %}}
 """
-KOLLAS = [("ansible.posix", 2), ("community.general", 4), ("community.mysql", 3), ("community.rabbitmq", 2),
-          ("openstack.cloud", 3), ("openvswitch.openvswitch", 3)]  # fmt: skip
 
 
 @pytest.fixture
 def stand_ins(tmp_path: Path) -> Iterator[dict[str, str]]:
     """Addresses of a Galaxy, an index of gems, and a web server that has constraints and a repository."""
     galaxy, gems, web = GalaxyStandIn(), GemStandIn(tmp_path / "gems"), tmp_path / "web"
-    for name, bound in KOLLAS:
-        galaxy.add(name, f"{bound - 1}.0.0")
-        galaxy.add(name, f"{bound}.0.0")
-    galaxy.add("community.general", "3.9.0", ansible__utils=">=1")
-    galaxy.add("ansible.utils", "2.0.0")
+    kollas(galaxy)
     gems.add("alpha", "1.0.0", beta=">= 1", json=">= 2.1")
     gems.add("alpha", "2.0.0", ruby=">= 9")
     gems.add("beta", "1.2.0")
