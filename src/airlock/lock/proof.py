@@ -30,6 +30,7 @@ ANSWERED = (
     "python",
     "source",
     "tool",
+    "vendor-repository",
 )
 """Kinds that an empty list of artifacts answers only with a note that says why (an apt command may install nothing)."""
 

@@ -26,6 +26,7 @@ from airlock.lock.contents import Contents
 from airlock.lock.downloads import DownloadsResult, asked_downloads, resolve_downloads
 from airlock.lock.ecosystem import Answers, Ground
 from airlock.lock.ecosystems import ECOSYSTEMS, FACTS, asked_indexes
+from airlock.lock.extrepo import ExtrepoResult, resolve_extrepo
 from airlock.lock.gather import Gathered, gather, image_lines, render_sealed, require_sealed
 from airlock.lock.git_repositories import KOLLA, resolve_repositories, wanted_repositories
 from airlock.lock.indexes import STANZAS, AptIndexes
@@ -58,7 +59,7 @@ class Parts(msgspec.Struct):
         self.artifacts += artifacts
 
 
-_Answers = SourcesResult | DownloadsResult | Answers
+_Answers = SourcesResult | DownloadsResult | ExtrepoResult | Answers
 
 Admit = Callable[[Mapping[str, str]], None]
 """Told the addresses of the upstreams in use before they are asked; called again where more become known."""
@@ -131,6 +132,10 @@ class Solver:
         keys = await resolve_keys(gathered.demands, self._witness, self._pool, settled, shortfall)
         fetched: list[_Answers] = [found, files, keys]
         rings = keyrings(gathered.readings, keys.demands, _by_id(fetched), self._pool)
+        by_extrepo = await self._extrepo(gathered, parts, shortfall)
+        gathered = msgspec.structs.replace(gathered, by_extrepo=by_extrepo.texts)
+        fetched.append(by_extrepo)
+        rings |= by_extrepo.keyrings
         plans = await self._packages(self._apt_resolver(gathered, rings, parts), gathered, parts, shortfall)
         downloads = {url: self._pool.path(file.sha256) for url, file in files.by_address.items()}
         contents = Contents(gathered, found.archives, downloads)
@@ -164,6 +169,23 @@ class Solver:
             await asyncio.to_thread(fetch_bases, gathered.demands, self._pool, known, settings.fetch)
         return gathered
 
+    async def _extrepo(self, gathered: Gathered, parts: Parts, shortfall: Shortfall) -> ExtrepoResult:
+        """Repositories that extrepo enables: the distribution's own packages say where their data are."""
+
+        async def first() -> AptResolver:
+            alone = msgspec.structs.replace(gathered, vendors=())
+            resolver = self._apt_resolver(alone, {}, parts, "first")
+            await self._update(resolver)
+            return resolver
+
+        def learn(upstreams: Mapping[str, str]) -> None:
+            self._meet(upstreams, parts)
+            if self._witness.live:
+                known = addresses(self._factory.settings.upstreams, upstreams)
+                self._admit({name: known[name] for name in upstreams})
+
+        return await resolve_extrepo(gathered, first, learn, self._witness, self._pool, shortfall)
+
     async def _packages(
         self, resolver: AptResolver, gathered: Gathered, parts: Parts, shortfall: Shortfall
     ) -> dict[str, AptResult]:
@@ -181,7 +203,7 @@ class Solver:
         self, environment: KollaEnvironment, gathered: Gathered, answers: list[_Answers], parts: Parts
     ) -> None:
         """Render what the room will build, every address led to the mirror, and take down its digests."""
-        parts.demands += [demand for demand in gathered.demands if demand.kind == "vendor-repository"]
+        parts.demands += [demand for demand in gathered.demands if demand.kind == "vendor-repository" and demand.note]
         demands, by_id = [demand for one in answers for demand in one.demands], _by_id(answers)
         arguments = (self._loaded, gathered.arch, self._work, demands, by_id)
         sealed = await asyncio.to_thread(render_sealed, environment, *arguments)
@@ -231,12 +253,14 @@ class Solver:
             if name not in self._factory.settings.upstreams:
                 self._witness.add_upstream(name, address)
 
-    def _apt_resolver(self, gathered: Gathered, keys: Mapping[str, Path], parts: Parts) -> AptResolver:
+    def _apt_resolver(
+        self, gathered: Gathered, keys: Mapping[str, Path], parts: Parts, which: str = "apt"
+    ) -> AptResolver:
         settings = self._factory.settings.apt
         names = {"ubuntu": ["ubuntu-archive", "ubuntu-cloud"]}.get(gathered.distribution, ["debian-archive"])
         default = [f"/usr/share/keyrings/{name}-keyring.gpg" for name in names]
         return AptResolver(
-            root=self._work / f"apt-{gathered.arch}",
+            root=self._work / f"{which}-{gathered.arch}",
             sources=gathered.apt_sources,
             addresses=self._witness.url,
             keyrings=[Path(name) for name in settings.keyrings or default],
