@@ -137,6 +137,10 @@ class Repository:
         place = f"./{file.name}" if pool == self.root else f"pool/{file.name}"
         self.add_stanza(stanza(file, place), listed if arch == "all" else [arch])
 
+    def add_package(self, file: Path, place: str) -> None:
+        """List a package of architecture ``all`` that is there."""
+        self.add_stanza(stanza(file, place), ARCHES)
+
     def add_stanza(self, text: str, listed: Iterable[str]) -> None:
         for one in listed:
             self.packages.setdefault(one, []).append(text)

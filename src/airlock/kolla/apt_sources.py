@@ -106,12 +106,13 @@ _DEB822 = {"types", "uris", "suites", "components", "architectures", "signed-by"
 
 
 def parse_deb822(text: str, path: str) -> list[AptSource]:
-    """Read the stanzas of a ``.sources`` file; the upstream is called as the file is (``grafana.sources``).
+    """Read the stanzas of a ``.sources`` file; the upstream is called as the file is (``grafana.sources``), that of
+    ``extrepo_NAME.sources`` by the name that extrepo knows it by.
 
     Raises:
         FormatError: a field that is not known (it could mean anything to apt), one that is missing, or no key.
     """
-    name = PurePosixPath(path).name.removesuffix(".sources")
+    name = PurePosixPath(path).name.removesuffix(".sources").removeprefix("extrepo_")
     found: list[AptSource] = []
     for stanza in re.split(r"\n\s*\n", re.sub(r"^#.*\n?", "", text, flags=re.MULTILINE)):
         if not stanza.strip():

@@ -22,6 +22,7 @@ from airlock.core.toml import nearest
 from airlock.definition.model import DEBIAN_ARCHITECTURES, LoadedDefinition
 from airlock.kolla.apt_sources import MIRROR, parse_sources_list, seal_sources_list
 from airlock.kolla.environment import Description
+from airlock.kolla.extrepo import override, stand_in
 from airlock.kolla.vendors import kept_repositories, keys_override, repos_yaml, sealed
 
 Mode = Literal["upstream", "sealed"]
@@ -73,12 +74,14 @@ def write_knobs(
     mode: Mode,
     work: Path,
     sources: Mapping[str, SealedSource] | None = None,
+    extrepo: Mapping[str, tuple[str, str]] | None = None,
 ) -> Knobs:
     """Write everything that tells Kolla how to render ``loaded`` for ``arch``, below ``work`` (an empty folder).
 
     Args:
         arch: Kolla's name.
         sources: by section, for ``sealed``.
+        extrepo: for ``sealed``: repository that extrepo enables → its locked key and source, as addresses in the room.
 
     Raises:
         DefinitionError: the definition names something that this Kolla does not know, or that cannot be sealed.
@@ -98,15 +101,15 @@ def write_knobs(
     enabled = {name: sealed(name, one) for name, one in repositories.items()} if mode == "sealed" else repositories
     write_file(work / "repos.yaml", repos_yaml(definition.base.distribution, enabled), durable=False)
     options["repos_yaml"] = work / "repos.yaml"
-    if kolla.extrepo and not kept & set(kolla.extrepo) and definition.base.distribution == "debian":
-        overlay["base/airlock-extrepo"] = _template("airlock-extrepo")
-        overrides.append(("without-extrepo.j2", _template("without-extrepo.j2")))
+    # Upstream, extrepo itself is read where one of its repositories is kept; in the room it never runs.
+    if (
+        kolla.extrepo
+        and definition.base.distribution == "debian"
+        and (mode == "sealed" or not kept & set(kolla.extrepo))
+    ):
+        overlay["base/airlock-extrepo"] = stand_in(extrepo or {})
+        overrides.append(("instead-of-extrepo.j2", override()))
     if mode == "sealed":
-        if by_extrepo := sorted(kept & set(kolla.extrepo)):
-            raise DefinitionError(
-                f"{loaded.path}: vendor repositories of extrepo cannot be carried yet: {', '.join(by_extrepo)}",
-                remedy="Take them out of vendor_repositories: the distribution's own packages come in their place.",
-            )
         if not listed:
             raise DefinitionError(f"{loaded.path}: base {definition.base.distribution} cannot be built sealed yet")
         overlay[f"base/{listed}"] = seal_sources_list((context / listed).read_text("utf-8"), listed).encode()
@@ -254,7 +257,7 @@ def _names(sources_list: str) -> bytes:
 
 def own_shims() -> frozenset[str]:
     """sha256 of the stand-ins for commands that Airlock itself puts into a build context."""
-    return frozenset({sha256_bytes(_template("airlock-extrepo"))})
+    return frozenset({sha256_bytes(stand_in({}))})
 
 
 def _template(name: str) -> bytes:

@@ -97,6 +97,7 @@ def render(
     sources: Mapping[str, SealedSource] | None = None,
     files: Mapping[str, Mapping[str, str]] | None = None,
     indexes: Mapping[str, Mapping[str, tuple[str, int]]] | None = None,
+    extrepo: Mapping[str, tuple[str, str]] | None = None,
 ) -> RenderedTree:
     """Render the definition's images and their ancestors into ``work`` (what a former rendering left is removed).
 
@@ -106,6 +107,7 @@ def render(
         sources: for ``sealed``: section of kolla-build.conf → the locked file.
         files: for ``sealed``: image → address that its Dockerfile fetches → address on the mirror.
         indexes: for ``sealed``: image → kind of demand → address of its index on the mirror, and how many commands.
+        extrepo: for ``sealed``: see ``write_knobs``.
 
     Raises:
         DefinitionError: unknown image, base, release, architecture, option or vendor repository (with the nearest
@@ -117,7 +119,7 @@ def render(
     if work.exists():
         shutil.rmtree(work)
     work.mkdir(parents=True)
-    knobs = write_knobs(loaded, kolla, arch, mode, work, sources)
+    knobs = write_knobs(loaded, kolla, arch, mode, work, sources, extrepo)
     answer = environment.ask(
         {
             "command": "render",

@@ -14,8 +14,9 @@ from airlock.lock.apt_resolver import AptResolver, AptResult
 from airlock.lock.apt_steps import apt_steps
 from airlock.lock.apt_verify import solve_from_index
 from airlock.lock.base_reference import is_reference, resolve_base
+from airlock.lock.extrepo_locked import locked_texts
 from airlock.lock.gather import Gathered
-from airlock.lock.model import Demand, Lock
+from airlock.lock.model import Artifact, Demand, Lock
 from airlock.lock.proof import RELOCK, Gap
 from airlock.lock.shortfall import Shortfall
 from airlock.lock.vendors import require_reached, require_vendors
@@ -36,11 +37,7 @@ def resolve_apt(
     """
     arch = gathered.arch
     results: dict[str, AptResult] = {}
-    taken = {
-        demand.image: resolve_base(demand, pool, gathered.base_sources)
-        for demand in gathered.demands
-        if demand.kind == "base-image" and is_reference(demand.spec)
-    }
+    taken = _taken(gathered, pool)
     resolver.cut(_roots(gathered, taken))
     etc: dict[str, dict[str, bytes | None]] = {}
     shortfall = shortfall or Shortfall(arch)
@@ -53,7 +50,7 @@ def resolve_apt(
                 base = taken.get(image.name) or _made(gathered, resolver, image.name) if not image.parent else None
                 start = base.state if base else results[image.parent].state
                 known = dict(etc.get(image.parent, {}))
-                steps = apt_steps(gathered.readings[image.name], gathered.context, known)
+                steps = apt_steps(gathered.readings[image.name], gathered.context, known, gathered.by_extrepo)
                 require_reached(image.name, arch, steps, shortfall.vendors)
                 etc[image.name] = known
                 found = resolver.resolve(image.name, arch, steps, start)
@@ -62,6 +59,27 @@ def resolve_apt(
                     require_vendors(image, arch, kept, steps, found, resolver.offering)
                 results[image.name] = _together(base, found) if base else found
     return results
+
+
+def before_command(gathered: Gathered, resolver: AptResolver, image: str, index: int, pool: Pool) -> list[Artifact]:
+    """What the apt commands of a root image have installed when its command of that index runs, in that order."""
+    reading = gathered.readings[image]
+    taken = _taken(gathered, pool)
+    resolver.cut(_roots(gathered, taken))
+    base = taken.get(image) or _made(gathered, resolver, image)
+    begun = msgspec.structs.replace(reading, commands=reading.commands[:index])
+    steps = apt_steps(begun, gathered.context, {}, gathered.by_extrepo)
+    found = resolver.resolve(image, gathered.arch, steps, base.state)
+    return [*base.artifacts, *found.artifacts]
+
+
+def _taken(gathered: Gathered, pool: Pool) -> dict[str, AptResult]:
+    """Root → the base image that a registry has for it, where it is not made."""
+    return {
+        demand.image: resolve_base(demand, pool, gathered.base_sources)
+        for demand in gathered.demands
+        if demand.kind == "base-image" and is_reference(demand.spec)
+    }
 
 
 def _made(gathered: Gathered, resolver: AptResolver, image: str) -> AptResult:
@@ -93,6 +111,7 @@ def prove_plans(
         Where it does not, and image → what apt does there; none where it cannot solve them.
     """
     try:
+        gathered = msgspec.structs.replace(gathered, by_extrepo=locked_texts(lock, gathered.arch, pool))
         resolver = solve_from_index(
             indexes,
             root=work,

@@ -75,8 +75,9 @@ def image_demands(
             demands.append(_demand(arch, reading, command, "key", detail.url))
         elif isinstance(detail, Download):
             demands.append(_demand(arch, reading, command, "file", detail.url))
-        elif isinstance(detail, VendorRepository) and detail.name not in vendor_repositories:
-            demands.append(_demand(arch, reading, command, "vendor-repository", detail.name, LEFT_OUT))
+        elif isinstance(detail, VendorRepository):
+            note = "" if detail.name in vendor_repositories else LEFT_OUT
+            demands.append(_demand(arch, reading, command, "vendor-repository", detail.name, note))
         elif isinstance(detail, GitClone):
             demands.append(_demand(arch, reading, command, CLONE, clone_spec(detail)))
         elif isinstance(detail, Playbook):

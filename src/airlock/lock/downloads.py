@@ -81,12 +81,16 @@ def file_artifact(upstream: str, path: str, sha256: str, size: int) -> Artifact:
     return msgspec.structs.replace(found, id=f"{found.id}#{sha256[:8]}")
 
 
+def pool_address(file: Artifact) -> str:
+    """Where the room has a locked file."""
+    return f"{MIRROR}/pool/{file.sha256[:2]}/{file.sha256}/{quote(file.file)}"
+
+
 def sealed_files(demands: Iterable[Demand], by_id: Mapping[str, Artifact]) -> dict[str, dict[str, str]]:
     """Image → address in its Dockerfile → address of the same file in the room."""
     found: dict[str, dict[str, str]] = {}
     for demand in demands:
         for ident in demand.artifacts if demand.kind == "file" else ():
             if (file := by_id.get(ident)) is not None:
-                place = f"{MIRROR}/pool/{file.sha256[:2]}/{file.sha256}/{quote(file.file)}"
-                found.setdefault(demand.image, {})[demand.spec] = place
+                found.setdefault(demand.image, {})[demand.spec] = pool_address(file)
     return found

@@ -10,13 +10,15 @@ import msgspec
 
 from airlock.core.errors import UnclassifiedError
 from airlock.definition.model import Definition, LoadedDefinition
-from airlock.kolla.apt_sources import AptSource, parse_sources_list
+from airlock.kolla.apt_sources import AptSource, parse_deb822, parse_sources_list
 from airlock.kolla.environment import KollaEnvironment
 from airlock.kolla.overrides import SealedSource, own_shims
 from airlock.kolla.reading import ImageReading, ImageState, load_rules, read_image
+from airlock.kolla.reading.handle_fetch import extrepo_source
 from airlock.kolla.render import RenderedTree, render, unsealed_sources
 from airlock.lock.demands import archive_sections, image_demands, vendor_repository_demands
 from airlock.lock.downloads import sealed_files
+from airlock.lock.extrepo_locked import sealed_repositories
 from airlock.lock.git_repositories import repository_demands
 from airlock.lock.image_index import sealed_clones, sealed_indexes
 from airlock.lock.keys import sealed_keys
@@ -34,6 +36,7 @@ class Gathered(msgspec.Struct, frozen=True):
         readings: image → the reading of its Dockerfile.
         demands: of all images, without answers.
         vendors: the vendor repositories that images enable and the definition keeps.
+        by_extrepo: repository that ``extrepo`` enables → the source that it writes, where that is known by now.
     """
 
     tree: RenderedTree
@@ -41,6 +44,7 @@ class Gathered(msgspec.Struct, frozen=True):
     demands: tuple[Demand, ...]
     definition: Definition
     vendors: tuple[AptSource, ...] = ()
+    by_extrepo: dict[str, str] = {}
 
     @property
     def arch(self) -> str:
@@ -55,7 +59,8 @@ class Gathered(msgspec.Struct, frozen=True):
     @property
     def apt_sources(self) -> list[AptSource]:
         """Every source that an image may enable."""
-        return [*self.base_sources, *self.vendors]
+        written = [parse_deb822(text, extrepo_source(name)) for name, text in sorted(self.by_extrepo.items())]
+        return [*self.base_sources, *self.vendors, *(source for one in written for source in one)]
 
     @property
     def base_sources(self) -> list[AptSource]:
@@ -172,7 +177,8 @@ def render_sealed(
     for addresses in (sealed_keys(own, by_id), sealed_clones(own, by_id)):
         for image, places in addresses.items():
             files.setdefault(image, {}).update(places)
-    return render(environment, loaded, arch, "sealed", work / f"sealed-{arch}", sources, files, indexes)
+    extrepo = sealed_repositories(own, by_id)
+    return render(environment, loaded, arch, "sealed", work / f"sealed-{arch}", sources, files, indexes, extrepo)
 
 
 def require_sealed(tree: RenderedTree) -> None:

@@ -6,16 +6,14 @@ import re
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.parse import quote
 
 import msgspec
 
 from airlock.core.errors import AirlockError, GoneError, IntegrityError, ResolutionError
 from airlock.core.process import clean_environment, find_tool, run
 from airlock.fetch.witness import Witness
-from airlock.kolla.apt_sources import MIRROR
 from airlock.kolla.reading.model import Download, ImageReading, KeyFetch
-from airlock.lock.downloads import DownloadsResult, file_artifact
+from airlock.lock.downloads import DownloadsResult, file_artifact, pool_address
 from airlock.lock.model import Artifact, Demand
 from airlock.lock.shortfall import Shortfall
 from airlock.lock.sources_fetch import fetch
@@ -204,6 +202,5 @@ def sealed_keys(demands: Iterable[Demand], by_id: Mapping[str, Artifact]) -> dic
     for demand in demands:
         files = [by_id[ident] for ident in demand.artifacts if ident in by_id] if demand.kind == "key" else []
         if files:
-            places = (f"{MIRROR}/pool/{one.sha256[:2]}/{one.sha256}/{quote(one.file)}" for one in files)
-            found.setdefault(demand.image, {})[demand.spec] = " ".join(places)
+            found.setdefault(demand.image, {})[demand.spec] = " ".join(map(pool_address, files))
     return found

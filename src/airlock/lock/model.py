@@ -34,7 +34,7 @@ Kind = Literal[
     "grafana-plugin",  # one `grafana-cli plugins install`; spec is its words; answered by plugins
     "git-clone",  # one `git clone`; spec is ``<address>`` or ``<address> @ <branch>``; answered by a pack
     "base-image",  # FROM of a root image; answered by the .deb files it is made of, or by an image
-    "vendor-repository",  # one that an image enables; answered by nothing when the definition leaves it out
+    "vendor-repository",  # one that an image enables; answered by its key and source, by nothing where left out
     "git",  # a repository that the definition names; spec is ``<name> @ <ref>``; answered by a bundle of its history
     "tool",  # what the site needs to run Airlock and Kolla; spec is a requirement
 ]

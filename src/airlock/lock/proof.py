@@ -30,6 +30,7 @@ ANSWERED = (
     "python",
     "source",
     "tool",
+    "vendor-repository",
 )
 """Kinds that no empty list of artifacts answers, besides a pip command with a note that what it asks for is there."""
 

@@ -26,6 +26,7 @@ from airlock.lock.contents import Contents
 from airlock.lock.downloads import DownloadsResult, asked_downloads, resolve_downloads
 from airlock.lock.ecosystem import Answers, Ground
 from airlock.lock.ecosystems import ECOSYSTEMS, FACTS, asked_indexes
+from airlock.lock.extrepo import ExtrepoResult, resolve_extrepo
 from airlock.lock.gather import Gathered, gather, image_lines, render_sealed, require_sealed
 from airlock.lock.git_repositories import KOLLA, resolve_repositories, wanted_repositories
 from airlock.lock.indexes import STANZAS, AptIndexes
@@ -59,7 +60,7 @@ class Parts(msgspec.Struct):
         self.artifacts += artifacts
 
 
-_Answers = SourcesResult | DownloadsResult | Answers
+_Answers = SourcesResult | DownloadsResult | ExtrepoResult | Answers
 
 Admit = Callable[[Mapping[str, str]], None]
 """Told the addresses of the upstreams in use before they are asked; called again where more become known."""
@@ -131,8 +132,11 @@ class Solver:
         files = await resolve_downloads(gathered.demands, self._witness, settled, shortfall)
         keys = await resolve_keys(gathered.demands, self._witness, self._pool, settled, shortfall)
         fetched: list[_Answers] = [found, files, keys]
+        by_extrepo = await self._extrepo(gathered, parts, shortfall)
+        gathered = msgspec.structs.replace(gathered, by_extrepo=by_extrepo.texts)
+        fetched.append(by_extrepo)
         found_keys = keyrings(gathered.readings, keys.demands, _by_id(fetched), self._pool, shortfall.keys)
-        rings = with_keys(gathered.vendors, found_keys, shortfall)
+        rings = with_keys(gathered.vendors, found_keys, shortfall) | by_extrepo.keyrings
         resolver = self._apt_resolver(gathered, rings, parts, shortfall)
         plans = await self._packages(resolver, gathered, parts, shortfall)
         downloads = {url: self._pool.path(file.sha256) for url, file in files.by_address.items()}
@@ -167,6 +171,23 @@ class Solver:
             await asyncio.to_thread(fetch_bases, gathered.demands, self._pool, known, settings.fetch)
         return gathered
 
+    async def _extrepo(self, gathered: Gathered, parts: Parts, shortfall: Shortfall) -> ExtrepoResult:
+        """Repositories that extrepo enables: the distribution's own packages say where their data are."""
+
+        async def first() -> AptResolver:
+            alone = msgspec.structs.replace(gathered, vendors=())
+            resolver = self._apt_resolver(alone, {}, parts, shortfall, "first")
+            await fetch_indexes(resolver, (), self._witness, shortfall)
+            return resolver
+
+        def learn(upstreams: Mapping[str, str]) -> None:
+            self._meet(upstreams, parts)
+            if self._witness.live:
+                known = addresses(self._factory.settings.upstreams, upstreams)
+                self._admit({name: known[name] for name in upstreams})
+
+        return await resolve_extrepo(gathered, first, learn, self._witness, self._pool, shortfall)
+
     async def _packages(
         self, resolver: AptResolver, gathered: Gathered, parts: Parts, shortfall: Shortfall
     ) -> dict[str, AptResult]:
@@ -184,7 +205,7 @@ class Solver:
         self, environment: KollaEnvironment, gathered: Gathered, answers: list[_Answers], parts: Parts
     ) -> None:
         """Render what the room will build, every address led to the mirror, and take down its digests."""
-        parts.demands += [demand for demand in gathered.demands if demand.kind == "vendor-repository"]
+        parts.demands += [demand for demand in gathered.demands if demand.kind == "vendor-repository" and demand.note]
         demands, by_id = [demand for one in answers for demand in one.demands], _by_id(answers)
         arguments = (self._loaded, gathered.arch, self._work, demands, by_id)
         sealed = await asyncio.to_thread(render_sealed, environment, *arguments)
@@ -224,13 +245,13 @@ class Solver:
                 self._witness.add_upstream(name, address)
 
     def _apt_resolver(
-        self, gathered: Gathered, keys: Mapping[str, Path], parts: Parts, shortfall: Shortfall
+        self, gathered: Gathered, keys: Mapping[str, Path], parts: Parts, shortfall: Shortfall, which: str = "apt"
     ) -> AptResolver:
         settings = self._factory.settings.apt
         names = {"ubuntu": ["ubuntu-archive", "ubuntu-cloud"]}.get(gathered.distribution, ["debian-archive"])
         default = [f"/usr/share/keyrings/{name}-keyring.gpg" for name in names]
         return AptResolver(
-            root=self._work / f"apt-{gathered.arch}",
+            root=self._work / f"{which}-{gathered.arch}",
             sources=[source for source in gathered.apt_sources if source.upstream not in shortfall.vendors],
             addresses=self._witness.url,
             keyrings=[Path(name) for name in settings.keyrings or default],

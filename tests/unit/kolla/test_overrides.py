@@ -12,7 +12,9 @@ import pytest
 from airlock.core.errors import DefinitionError
 from airlock.core.process import run
 from airlock.definition.model import BaseTable, Definition, KollaTable, LoadedDefinition
+from airlock.kolla.apt_sources import MIRROR
 from airlock.kolla.environment import Description
+from airlock.kolla.extrepo import stand_in
 from airlock.kolla.overrides import BASE_IMAGE, Knobs, SealedSource, base_reference, check_names, write_knobs
 from airlock.kolla.vendors import kept_repositories
 
@@ -67,7 +69,7 @@ def test_the_upstream_rendering_keeps_kollas_addresses(tmp_path: Path, descripti
     text = "".join(path.read_text() for path in (tmp_path / "w").rglob("*") if path.is_file())
     assert "mirror.airlock.internal" not in text
     assert not (tmp_path / "w/overlay/base/sources.list.debian").exists()
-    assert [path.name for path in knobs.overrides] == ["labels.j2", "vendor-keys.j2", "without-extrepo.j2"]
+    assert [path.name for path in knobs.overrides] == ["labels.j2", "vendor-keys.j2", "instead-of-extrepo.j2"]
 
 
 def test_the_sealed_rendering_leads_sources_and_lists_to_the_mirror(tmp_path: Path, description: Description) -> None:
@@ -205,9 +207,21 @@ def test_a_repository_has_what_kolla_has_for_its_architecture(vendors: Descripti
     assert kept("aarch64") == {"rabbitmq": REPOS["rabbitmq"] | {"arch": "amd64"}}
 
 
-def test_repositories_of_extrepo_cannot_be_sealed_yet(tmp_path: Path, description: Description) -> None:
+def test_extrepo_is_read_as_it_is_where_its_repository_is_kept_and_never_runs_in_the_room(
+    tmp_path: Path, description: Description
+) -> None:
     definition = loaded(vendor_repositories=["openstack_caracal"])
     knobs = write_knobs(definition, description, "x86_64", "upstream", tmp_path / "w")
-    assert "without-extrepo.j2" not in [path.name for path in knobs.overrides]
-    with pytest.raises(DefinitionError, match="extrepo cannot be carried yet: openstack_caracal"):
-        write_knobs(definition, description, "x86_64", "sealed", tmp_path / "v")
+    assert "instead-of-extrepo.j2" not in [path.name for path in knobs.overrides]
+    assert not (tmp_path / "w/overlay/base/airlock-extrepo").exists()
+    sha256 = "ab" * 32
+    places = {"openstack_caracal": (f"{MIRROR}/pool/ab/{sha256}/a%2B.asc", f"{MIRROR}/pool/ab/{sha256}/b.sources")}
+    knobs = write_knobs(definition, description, "x86_64", "sealed", tmp_path / "v", {}, places)
+    assert "instead-of-extrepo.j2" in [path.name for path in knobs.overrides]
+    program = tmp_path / "v/overlay/base/airlock-extrepo"
+    assert program.stat().st_mode & 0o111
+    case = f'"enable openstack_caracal") enable openstack_caracal {" ".join(places["openstack_caracal"])} ;;'
+    assert case in program.read_text().splitlines()
+    # Without an answer in the lock it is the one that does nothing: the rendering is another one than was locked.
+    write_knobs(definition, description, "x86_64", "sealed", tmp_path / "u", {})
+    assert (tmp_path / "u/overlay/base/airlock-extrepo").read_bytes() == stand_in({})

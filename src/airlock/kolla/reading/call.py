@@ -15,6 +15,7 @@ from airlock.kolla.reading.model import (
     FileRef,
     Kind,
     RefusalError,
+    RepositoryRef,
     RequirementFile,
     TextRef,
     VenvCreate,
@@ -132,7 +133,8 @@ class Call(msgspec.Struct):
 
     def _conditional(self, ref: FileRef) -> FileRef:
         """What is there after a write that may not have happened cannot be told."""
-        return TextRef(self.image, None) if self.condition and isinstance(ref, TextRef | ContextRef) else ref
+        told = isinstance(ref, TextRef | ContextRef | RepositoryRef)
+        return TextRef(self.image, None) if self.condition and told else ref
 
 
 def absolute(text: str, shell: Shell) -> tuple[str, ...]:
@@ -164,7 +166,8 @@ def check_write(fs: FileSystem, path: str, operation: Operation, ref: FileRef | 
     rule = fs.place(fs.follow(path), operation)
     content = rule.content
     context = isinstance(ref, ContextRef)
-    known = context or isinstance(ref, DownloadRef) or (isinstance(ref, TextRef) and ref.text is not None)
+    known = context or isinstance(ref, DownloadRef | RepositoryRef)
+    known = known or (isinstance(ref, TextRef) and ref.text is not None)
     if (content == "text" and not known) or (content not in ("any", "text") and not context):
         raise RefusalError(
             f"what it writes to {path} cannot be told", "Copy the file from the build context, or echo its lines."

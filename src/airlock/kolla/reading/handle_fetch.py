@@ -17,12 +17,14 @@ from airlock.kolla.reading.model import (
     DownloadRef,
     Galaxy,
     GitClone,
+    GoneRef,
     KeyFetch,
     Kind,
     Names,
     PipInstall,
     Playbook,
     RefusalError,
+    RepositoryRef,
     RequirementFile,
     SourcePath,
     SourceRef,
@@ -145,10 +147,20 @@ def gpg(call: Call) -> Verdict:
 
 
 def extrepo(call: Call) -> Verdict:
-    """``extrepo enable NAME``."""
+    """``extrepo enable NAME``: writes a source, as extrepo's own data and configuration say."""
     if len(call.operands) != 1:
         raise RefusalError("not exactly one repository")
-    return call.verdict(VendorRepository(call.known(call.operands[0], "the repository")))
+    name = call.known(call.operands[0], "the repository")
+    path = extrepo_source(name)
+    if not isinstance(call.fs.at(path), RepositoryRef | GoneRef | None):
+        raise RefusalError(f"{path}, written before, is what extrepo would enable", "Leave the writing to extrepo.")
+    call.write_path(path, "write", RepositoryRef(call.image, name))
+    return call.verdict(VendorRepository(name))
+
+
+def extrepo_source(name: str) -> str:
+    """The file that ``extrepo enable NAME`` writes."""
+    return f"/etc/apt/sources.list.d/extrepo_{name}.sources"
 
 
 def galaxy(call: Call) -> Verdict:

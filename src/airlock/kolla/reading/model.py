@@ -58,6 +58,14 @@ class TextRef(msgspec.Struct, frozen=True, tag="text"):
     edits: tuple[Edit, ...] = ()
 
 
+class RepositoryRef(msgspec.Struct, frozen=True, tag="repository"):
+    """The source that ``extrepo enable NAME`` wrote: what it holds, extrepo's data say."""
+
+    image: str
+    name: str
+    edits: tuple[Edit, ...] = ()
+
+
 class GoneRef(msgspec.Struct, frozen=True, tag="gone"):
     """Removed by a Dockerfile (``rm -f /etc/apt/sources.list.d/debian.sources``), whoever had put it there."""
 
@@ -65,7 +73,7 @@ class GoneRef(msgspec.Struct, frozen=True, tag="gone"):
     edits: tuple[Edit, ...] = ()
 
 
-FileRef = SourceRef | ContextRef | DownloadRef | TextRef | GoneRef
+FileRef = SourceRef | ContextRef | DownloadRef | TextRef | RepositoryRef | GoneRef
 
 
 class FileAt(msgspec.Struct, frozen=True):
