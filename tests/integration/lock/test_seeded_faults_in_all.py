@@ -37,7 +37,7 @@ from airlock.lock.indexes import build_indexes, read_indexes
 from airlock.lock.model import Artifact, Demand, Image, Lock, read_lock
 from airlock.lock.proof import Expected, Gap, prove_indexes, prove_lock, prove_presence, wanted_by
 from airlock.lock.python_proof import prove_python
-from airlock.lock.python_requires import read_requirements
+from airlock.lock.python_requires import read_project
 from airlock.lock.survey import ancestry, parents_of
 from airlock.lock.tools import required_tools, tool_artifacts, tools_environment
 from airlock.store.pool import Pool
@@ -205,7 +205,7 @@ def seen(ground: Ground, demand: Demand, answered: Counter[str]) -> list[str]:
     by_id = ground.lock.by_id
     found = [by_id[ident] for ident in demand.artifacts]
     wheels = [one for one in found if one.kind == "wheel" and demand.kind == "python"]
-    texts = [text for one in wheels for text in read_requirements(ground.pool.path(one.sha256), one)[1]]
+    texts = [text for one in wheels for text in read_project(ground.pool.path(one.sha256), one).requires]
     required = {canonicalize_name(wanted.name) for wanted in map(Requirement, texts) if wanted.marker is None}
     return [one.id for one in found if answered[one.id] == 1 or canonicalize_name(one.name) in required]
 
