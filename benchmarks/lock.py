@@ -100,6 +100,7 @@ class ByPip:
         self._constraints = work / "constraints.txt"
         text = loaded.files[loaded.definition.sources.constraints].decode()
         self._constraints.write_text("".join(line for line in text.splitlines(True) if not line.startswith("ovs=")))
+        (work / "build.txt").write_text("".join(f"{pin}\n" for pin in loaded.definition.python.build_pins))
         subprocess.run(["/usr/bin/python3", "-m", "venv", work / "venv"], check=True)
         upgrade = [work / "venv/bin/pip", "-q", "install", "--index-url", python_index(), "--upgrade", "pip"]
         subprocess.run(upgrade, check=True, env=clean_environment(work, network=True))
@@ -108,7 +109,8 @@ class ByPip:
         """One command of one image."""
         command = [str(self._work / "venv/bin/pip"), "install", "--dry-run", "--quiet", "--ignore-installed"]
         command += ["--index-url", python_index(), "--cache-dir", str(self._work / "pip-cache")]
-        command += ["-c", str(self._constraints), *self._words(demand)]
+        command += ["--build-constraint", str(self._work / "build.txt"), "-c", str(self._constraints)]
+        command += self._words(demand)
         return timed(command, clean_environment(self._work, network=True))
 
     def _words(self, demand: Demand) -> Iterator[str]:

@@ -1,11 +1,14 @@
 """What building an sdist needs: the static ``build-system.requires`` and what its backend's hook adds (PEP 517, 518).
 
 The static part is read from the archive without unpacking it; the hook runs in a sandbox without a network, in an
-environment of the wheels that the static part resolves to.
+environment of the wheels that the static part resolves to. Many sdists are built with the same few wheels, so each is
+unpacked and compiled once, in a sandbox of its own, and no hook can write to it.
 """
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import tarfile
 import tomllib
 import zipfile
@@ -21,7 +24,7 @@ from airlock.core.errors import ResolutionError
 from airlock.lock import python_hook_worker
 from airlock.lock.archives import UNREADABLE
 from airlock.lock.python_compile import python_path
-from airlock.lock.sandbox import Limits, run_sandboxed
+from airlock.lock.sandbox import Limits, Outcome, run_sandboxed
 
 DEFAULT_REQUIRES = ("setuptools>=40.8.0",)
 """What pip takes where pyproject.toml names nothing."""
@@ -30,6 +33,7 @@ HOOK_FAILED = "its get_requires_for_build_wheel hook does not run on the factory
 MAX_PYPROJECT = 1 << 20  # bytes
 _MAX_MEMBERS = 200_000
 _LIMITS = Limits(seconds=180.0)
+_WORKER = "/run/airlock/worker.py"
 
 
 class BuildSystem(msgspec.Struct, frozen=True):
@@ -143,13 +147,55 @@ def _bounded(size: int) -> None:
         raise ValueError("its pyproject.toml is larger than a mebibyte")
 
 
+class Unpacked:
+    """Wheels unpacked for the hooks of builds, each once.
+
+    Args:
+        work: a folder of its own; emptied.
+        minor: version of the interpreter.
+    """
+
+    def __init__(self, work: Path, minor: tuple[int, int]) -> None:
+        self._work, self.minor = work, minor
+        self._folders: dict[Path, Path] = {}
+        self._one_at_a_time = asyncio.Lock()
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+
+    async def folders(self, wheels: Sequence[tuple[str, Path]]) -> dict[str, Path]:
+        """Place in a sandbox → folder, of (file name, place) of wheels.
+
+        Raises:
+            ResolutionError: one cannot be unpacked.
+        """
+        async with self._one_at_a_time:
+            return {f"/wheels/{name}": await self._folder(name, place) for name, place in wheels}
+
+    async def _folder(self, name: str, place: Path) -> Path:
+        if place not in self._folders:
+            folder = self._work / f"{len(self._folders)}"
+            folder.mkdir()
+            folder.chmod(0o755)  # whatever the umask: hooks run as others
+            inside = f"/wheels/{name}"
+            outcome = await run_sandboxed(
+                [python_path(self.minor), "-I", _WORKER, "unpack", inside],
+                read_only={_WORKER: Path(python_hook_worker.__file__), inside: place},
+                writable={"/out": folder},
+                limits=_LIMITS,
+            )
+            if outcome.returncode != 0:
+                raise ResolutionError(f"{name} cannot be unpacked: {_last_words(outcome)}", remedy=_REMEDY)
+            self._folders[place] = folder
+        return self._folders[place]
+
+
 async def hook_requirements(
     archive: Path,
     file: str,
     system: BuildSystem,
     wheels: Sequence[tuple[str, Path]],
+    unpacked: Unpacked,
     *,
-    minor: tuple[int, int],
     folder: str = "",
 ) -> tuple[str, ...] | None:
     """What ``get_requires_for_build_wheel`` answers in a sandbox; None where it fails there.
@@ -157,10 +203,13 @@ async def hook_requirements(
     Args:
         archive, file: the sdist (or an unpacked tree) and its real name.
         wheels: (file name, place) of everything the static requirements resolve to.
-        minor: version of the interpreter.
+        unpacked: where these are, or are put.
+
+    Raises:
+        ResolutionError: a wheel cannot be unpacked.
     """
     sdist = f"/sdist/{file}"
-    command, bound = _worker("requires", sdist, folder, system, wheels, minor)
+    command, bound = await _worker("requires", sdist, folder, system, wheels, unpacked)
     outcome = await run_sandboxed(command, read_only={**bound, sdist: archive}, limits=_LIMITS)
     if outcome.returncode != 0:
         return None
@@ -179,8 +228,8 @@ async def build_wheel(
     system: BuildSystem,
     wheels: Sequence[tuple[str, Path]],
     out: Path,
+    unpacked: Unpacked,
     *,
-    minor: tuple[int, int],
     environment: Mapping[str, str],
 ) -> str:
     """Build a wheel of an unpacked tree into ``out``, in the sandbox; returns the last words of the build.
@@ -188,8 +237,12 @@ async def build_wheel(
     Args:
         folder: the tree; the sandbox may change it.
         wheels: (file name, place) of everything its build requirements resolve to.
+        unpacked: where these are, or are put.
+
+    Raises:
+        ResolutionError: a wheel cannot be unpacked.
     """
-    command, bound = _worker("wheel", "/source", "", system, wheels, minor)
+    command, bound = await _worker("wheel", "/source", "", system, wheels, unpacked)
     outcome = await run_sandboxed(
         command,
         read_only=bound,
@@ -197,6 +250,10 @@ async def build_wheel(
         environment=environment,
         limits=_LIMITS,
     )
+    return _last_words(outcome)
+
+
+def _last_words(outcome: Outcome) -> str:
     lines = (outcome.stdout + outcome.stderr).decode("utf-8", "replace").splitlines()
     said = [line.strip() for line in lines if line.strip() and not line.startswith(("  File ", "    "))]
     return (
@@ -204,19 +261,18 @@ async def build_wheel(
     )
 
 
-def _worker(
+async def _worker(
     what: str,
     source: str,
     folder: str,
     system: BuildSystem,
     wheels: Sequence[tuple[str, Path]],
-    minor: tuple[int, int],
+    unpacked: Unpacked,
 ) -> tuple[list[str], dict[str, Path]]:
     """Command line of the worker in the sandbox, and what must be bound for it."""
-    worker = "/run/airlock/worker.py"
-    inside = {f"/wheels/{name}": place for name, place in wheels}
+    places = await unpacked.folders(wheels)
     path = msgspec.json.encode(system.backend_path).decode()
-    command = [python_path(minor), "-I", worker, what, source, folder, system.backend, path, *inside]
+    command = [python_path(unpacked.minor), "-I", _WORKER, what, source, folder, system.backend, path, *places]
     hooks = Path(pyproject_hooks.__file__).parent
-    bound = {worker: Path(python_hook_worker.__file__), "/run/airlock/hooks/pyproject_hooks": hooks}
-    return command, bound | inside
+    bound = {_WORKER: Path(python_hook_worker.__file__), "/run/airlock/hooks/pyproject_hooks": hooks}
+    return command, bound | places

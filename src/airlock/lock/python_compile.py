@@ -123,7 +123,8 @@ class Compiler:
             read_only={"/run/airlock/uv": Path(uv.find_uv_bin())}
             | {inside: tree.path for inside, tree in trees.items()},
             writable={"/question": folder, "/cache": self._work / "cache"},
-            environment={"UV_PYTHON_DOWNLOADS": "never", "PATH": PATH},
+            # Bytecode, in environments that are uv's own: it asks each backend twice, in two processes.
+            environment={"UV_PYTHON_DOWNLOADS": "never", "PATH": PATH, "PYTHONDONTWRITEBYTECODE": ""},
             folder="/question",
             relay=Relay(self._witness.port, self._socket),
             limits=LIMITS,

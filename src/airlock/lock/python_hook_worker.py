@@ -1,13 +1,15 @@
 """Runs inside a sandbox: asks the build backend of an sdist what building a wheel needs, or builds one.
 
-``python3 -I python_hook_worker.py requires SDIST FOLDER BACKEND BACKEND_PATH WHEEL…`` unpacks the sdist (or copies a
+``python3 -I python_hook_worker.py requires SDIST FOLDER BACKEND BACKEND_PATH PLACE…`` unpacks the sdist (or copies a
 tree) and answers with a JSON list of requirements on the file descriptor that ``AIRLOCK_ANSWER`` names; with ``wheel``
-and a tree it builds a wheel into ``/out``. Standard library and pyproject_hooks alone. What it unpacks and calls is
-hostile; what that writes elsewhere is lost when the sandbox ends.
+and a tree it builds a wheel into ``/out``. Each PLACE is a folder that ``unpack WHEEL`` made of a wheel in ``/out``.
+Standard library and pyproject_hooks alone. What it unpacks and calls is hostile; what that writes elsewhere is lost
+when the sandbox ends.
 """
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import shutil
@@ -17,6 +19,7 @@ import zipfile
 from pathlib import Path
 
 _WORK = Path("/tmp")  # noqa: S108 (the sandbox's own)
+_MAX = 2 << 30  # bytes of an unpacked wheel
 
 
 def unpack(archive: Path, target: Path) -> Path:
@@ -37,6 +40,8 @@ def unpack(archive: Path, target: Path) -> Path:
 def install(wheel: Path, target: Path) -> None:
     """Put a wheel's files where ``PYTHONPATH`` finds them (its scripts and data are not needed by hooks)."""
     with zipfile.ZipFile(wheel) as zipped:
+        if sum(member.file_size for member in zipped.infolist()) > _MAX:
+            raise ValueError(f"{wheel.name} holds more than {_MAX >> 30} GiB")
         for member in zipped.infolist():
             parts = Path(member.filename).parts
             if parts[0].endswith(".data"):
@@ -48,18 +53,20 @@ def install(wheel: Path, target: Path) -> None:
 
 def main(arguments: list[str]) -> None:
     """Answer."""
-    what, given, folder, backend, backend_path, *wheels = arguments
+    what, given, *more = arguments
+    if what == "unpack":
+        os.umask(0o022)  # hooks read it as somebody else
+        install(Path(given), Path("/out"))
+        compileall.compile_dir("/out", quiet=2)  # what does not compile is not imported, or says so then
+        return
+    folder, backend, backend_path, *places = more
     answer = int(os.environ.pop("AIRLOCK_ANSWER"))
     os.set_inheritable(answer, False)
-    environment = _WORK / "environment"
-    environment.mkdir()
-    for wheel in wheels:
-        install(Path(wheel), environment)
     tree = Path(given) if Path(given).is_dir() else unpack(Path(given), _WORK / "source")
     if what == "requires" and Path(given).is_dir():
         tree = shutil.copytree(given, _WORK / "source", symlinks=True)  # a hook may write
     source = tree / folder
-    os.environ["PYTHONPATH"] = str(environment)
+    os.environ["PYTHONPATH"] = os.pathsep.join(places)
     sys.path.append("/run/airlock/hooks")
     from pyproject_hooks import BuildBackendHookCaller
 

@@ -11,7 +11,6 @@ file is what its name promises, and for the image's interpreter and platform (``
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from functools import cached_property
 
 import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
@@ -19,16 +18,15 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from airlock.core.errors import AirlockError, FormatError, ResolutionError
-from airlock.lock.apt_python import python_debs, python_dists
 from airlock.lock.apt_resolver import AptResult
 from airlock.lock.contents import Contents
 from airlock.lock.gather import Gathered
 from airlock.lock.model import Artifact, Demand, Lock
 from airlock.lock.proof import RELOCK, Gap
 from airlock.lock.python_build import parse_build_system, read_build_system
-from airlock.lock.python_chain import ensurepip_versions, interpreter_version
-from airlock.lock.python_files import GLIBC, Target
+from airlock.lock.python_chain import ensurepip_versions
 from airlock.lock.python_fit import misfits
+from airlock.lock.python_given import PythonOfImages
 from airlock.lock.python_images import NewVenv, PipLines
 from airlock.lock.python_model import PipLine, SourceTree
 from airlock.lock.python_requires import Project, read_project, requirement_lines
@@ -79,17 +77,7 @@ class _Proof:
                 self._isolated.setdefault((demand.image, demand.line), []).append(demand)
         self._lines = PipLines(gathered, _contents(lock, gathered, pool))
         self._dists: dict[str, _Dist] = {}
-        self._system: dict[str, dict[str, str]] = {}
-        self._read: dict[str, dict[str, str]] = {}
-        self._versions: dict[str, str] = {}
-
-    @cached_property
-    def _stanzas(self) -> dict[str, str]:
-        return {ident: text for plan in self._plans.values() for ident, text in plan.stanzas.items()}
-
-    @cached_property
-    def _debs(self) -> dict[str, Artifact]:
-        return {found.id: found for plan in self._plans.values() for found in plan.artifacts}
+        self._given = PythonOfImages(gathered, plans, pool)
 
     def gaps(self) -> list[Gap]:
         found: list[Gap] = []
@@ -133,7 +121,7 @@ class _Proof:
             except FormatError as error:
                 yield Gap(demand.where, error.message, RELOCK, artifact.id)
             dists.append(dist)
-            for what in misfits(artifact, dist.project, self._target(image)) if dist.project else ():
+            for what in misfits(artifact, dist.project, self._given.target(image)) if dist.project else ():
                 yield Gap(demand.where, what, RELOCK, artifact.id)
         return dists
 
@@ -182,7 +170,7 @@ class _Proof:
         alone: bool = False,
     ) -> Iterator[Gap]:
         """``alone``: nothing that apt has counts, as in build isolation."""
-        markers = self._markers(image)
+        markers = self._given.markers(image)
         pending = [(dist, extra) for dist in dists for extra in ("", *extras)]
         for wanted in filter(None, map(_requirement, asked)):
             if wanted.marker is None or wanted.marker.evaluate(markers):
@@ -206,7 +194,7 @@ class _Proof:
         self, image: str, demand: Demand, who: str, wanted: Requirement, environment: _Environment, *, alone: bool
     ) -> Iterator[Gap]:
         name = canonicalize_name(wanted.name)
-        apt = {} if alone or name in environment else self._of_apt(image)
+        apt = {} if alone or name in environment else self._given.of_apt(image)
         version = environment[name].version if name in environment else apt.get(name)
         if alone:
             who = f"to build {demand.spec}, {who}"
@@ -214,48 +202,6 @@ class _Proof:
             yield Gap(demand.where, f"{who}, of which nothing is locked", RELOCK)
         elif version and not wanted.specifier.contains(version, prereleases=True):
             yield Gap(demand.where, f"{who}; locked is {version}", RELOCK)
-
-    def _of_apt(self, image: str) -> dict[str, str]:
-        """What apt's packages have in dist-packages: read only where pip's own do not meet a requirement."""
-        if image not in self._system:
-            apt = self._plans[image].state
-            installed = [self._debs[ident] for ident in apt.artifacts]
-            found = dict(apt.python)
-            for deb in python_debs(installed, self._stanzas):
-                found |= self._deb(deb)
-            self._system[image] = found
-        return self._system[image]
-
-    def _deb(self, deb: Artifact) -> dict[str, str]:
-        if deb.id not in self._read:
-            self._read[deb.id] = python_dists([deb], self._pool)
-        return self._read[deb.id]
-
-    def _markers(self, image: str) -> dict[str, str]:
-        """The variables of PEP 508 in the image."""
-        full = self._python(image)
-        return {
-            "implementation_name": "cpython",
-            "implementation_version": full,
-            "os_name": "posix",
-            "platform_machine": self._gathered.arch,
-            "platform_python_implementation": "CPython",
-            "platform_release": "",
-            "platform_system": "Linux",
-            "platform_version": "",
-            "python_full_version": full,
-            "python_version": ".".join(full.split(".")[:2]),
-            "sys_platform": "linux",
-        }
-
-    def _python(self, image: str) -> str:
-        if image not in self._versions:
-            minor = self._gathered.tree.python_version
-            self._versions[image] = interpreter_version(self._plans[image].state, minor, image)
-        return self._versions[image]
-
-    def _target(self, image: str) -> Target:
-        return Target(self._python(image), self._gathered.arch, GLIBC[self._gathered.definition.base.release])
 
     def _dist(self, artifact: Artifact) -> _Dist:
         if artifact.id not in self._dists:

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 from airlock.fetch.witness import Witness
 from airlock.lock.model import Artifact, Demand, Kind
-from airlock.lock.python_build import HOOK_FAILED, BuildSystem, hook_requirements, read_build_system
+from airlock.lock.python_build import HOOK_FAILED, BuildSystem, Unpacked, hook_requirements, read_build_system
 from airlock.lock.python_compile import Compiler, Question, names_of, preferences
 from airlock.lock.python_files import Target, file_artifact
 from airlock.lock.python_model import Installed, PipLine, PythonResult, PythonState, SourceTree
@@ -70,6 +70,7 @@ class PythonResolver:
         self._files: dict[tuple[str, str, Target], Artifact] = {}
         self._at_a_time = asyncio.Semaphore(os.cpu_count() or 1)
         self._hooks: dict[tuple[_Sdist, tuple[str, ...]], tuple[str, ...] | None] = {}
+        self._wheels: dict[tuple[int, int], Unpacked] = {}
 
     async def resolve(
         self,
@@ -130,9 +131,14 @@ class PythonResolver:
                 wheels = [(artifact.file, await self.fetched(artifact)) for artifact in static]
                 async with self._at_a_time:
                     self._hooks[key] = await hook_requirements(
-                        sdist.path, sdist.file, system, wheels, minor=minor, folder=sdist.folder
+                        sdist.path, sdist.file, system, wheels, self._unpacked(minor), folder=sdist.folder
                     )
         return self._hooks[key]
+
+    def _unpacked(self, minor: tuple[int, int]) -> Unpacked:
+        if minor not in self._wheels:
+            self._wheels[minor] = Unpacked(self._work / f"wheels-{minor[0]}.{minor[1]}", minor)
+        return self._wheels[minor]
 
     async def artifact(self, name: str, version: str, target: Target, where: str) -> Artifact:
         """The file pip takes of a version."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -60,6 +61,7 @@ class Parts(msgspec.Struct):
         self.artifacts += artifacts
 
 
+_T = TypeVar("_T")
 _Answers = SourcesResult | DownloadsResult | ExtrepoResult | Answers
 
 Admit = Callable[[Mapping[str, str]], None]
@@ -128,17 +130,19 @@ class Solver:
         shortfall = Shortfall(arch, keep_going=self._keep_going)
         gathered = await self._gather(environment, arch, parts, shortfall)
         settled = tuple(self._factory.settings.upstreams)
-        found = await resolve_sources(self._loaded, gathered, self._witness, self._pool, settled, shortfall)
-        files = await resolve_downloads(gathered.demands, self._witness, settled, shortfall)
-        keys = await resolve_keys(gathered.demands, self._witness, self._pool, settled, shortfall)
-        fetched: list[_Answers] = [found, files, keys]
-        by_extrepo = await self._extrepo(gathered, parts, shortfall)
-        gathered = msgspec.structs.replace(gathered, by_extrepo=by_extrepo.texts)
-        fetched.append(by_extrepo)
-        found_keys = keyrings(gathered.readings, keys.demands, _by_id(fetched), self._pool, shortfall.keys)
-        rings = with_keys(gathered.vendors, found_keys, shortfall) | by_extrepo.keyrings
-        resolver = self._apt_resolver(gathered, rings, parts, shortfall)
-        plans = await self._packages(resolver, gathered, parts, shortfall)
+        sources = resolve_sources(self._loaded, gathered, self._witness, self._pool, settled, shortfall)
+        async with self._beside(sources) as resolving:
+            files = await resolve_downloads(gathered.demands, self._witness, settled, shortfall)
+            keys = await resolve_keys(gathered.demands, self._witness, self._pool, settled, shortfall)
+            by_extrepo = await self._extrepo(gathered, parts, shortfall)
+            gathered = msgspec.structs.replace(gathered, by_extrepo=by_extrepo.texts)
+            fetched: list[_Answers] = [files, keys, by_extrepo]
+            found_keys = keyrings(gathered.readings, keys.demands, _by_id(fetched), self._pool, shortfall.keys)
+            rings = with_keys(gathered.vendors, found_keys, shortfall) | by_extrepo.keyrings
+            resolver = self._apt_resolver(gathered, rings, parts, shortfall)
+            plans = await self._packages(resolver, gathered, parts, shortfall)
+            found = await resolving
+            fetched.append(found)
         downloads = {url: self._pool.path(file.sha256) for url, file in files.by_address.items()}
         contents = Contents(gathered, found.archives, downloads)
         chain = PythonChain(gathered, plans, contents, self._python_resolver(arch), self._witness, self._pool)
@@ -154,6 +158,20 @@ class Solver:
         self.refused += shortfall.refused
         if not shortfall.refused:
             await self._seal(environment, gathered, [*fetched, *small], parts)
+
+    @asynccontextmanager
+    async def _beside(self, work: Coroutine[Any, Any, _T]) -> AsyncIterator[asyncio.Task[_T]]:
+        """Sources wait for the network where apt computes; not where going on is wanted: then what is said of an image
+        would depend on which of them found it wanting first.
+        """
+        task = asyncio.create_task(work)
+        try:
+            if self._keep_going:
+                await asyncio.wait([task])
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _gather(self, environment: KollaEnvironment, arch: str, parts: Parts, shortfall: Shortfall) -> Gathered:
         """Render and read; then whom this architecture will ask is known, and let in."""

@@ -16,7 +16,7 @@ from airlock.fetch.witness import Witness
 from airlock.lock.git_bundle import open_git_bundle
 from airlock.lock.git_repositories import KOLLA
 from airlock.lock.model import Artifact, artifact_id
-from airlock.lock.python_build import build_wheel, hook_requirements, read_build_system_of_folder
+from airlock.lock.python_build import Unpacked, build_wheel, hook_requirements, read_build_system_of_folder
 from airlock.lock.python_compile import Compiler, Question
 from airlock.lock.python_files import Target, file_artifact
 from airlock.lock.tools_wheel import normalised
@@ -97,12 +97,13 @@ async def _wheel(
         files = [await file_artifact(witness, PYPI, name, one, target, where) for name, one in sorted(versions.items())]
         return [(one.file, await witness.project_file(PYPI, one.name, one.file, one.sha256)) for one in files]
 
+    unpacked = Unpacked(work / "unpacked", target.minor)
     static = await wheels(system.requires)
-    more = await hook_requirements(folder, KOLLA, system, static, minor=target.minor)
+    more = await hook_requirements(folder, KOLLA, system, static, unpacked)
     isolated = await wheels((*system.requires, *more)) if more else static
     out = work / "wheel"
     out.mkdir()
-    words = await build_wheel(folder, system, isolated, out, minor=target.minor, environment=environment)
+    words = await build_wheel(folder, system, isolated, out, unpacked, environment=environment)
     built = [path for path in out.glob("*.whl") if path.is_file() and not path.is_symlink()]
     if len(built) != 1:
         raise ResolutionError(

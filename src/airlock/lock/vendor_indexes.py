@@ -51,7 +51,8 @@ async def fetch_indexes(
             await asyncio.to_thread(resolver.update)
             return
         except AirlockError as error:
-            failures = witness.failures[before:]
+            asked = {source.upstream for source in resolver.sources}  # others may be asked for other things meanwhile
+            failures = [one for one in witness.failures[before:] if one.upstream in asked]
             lost = {
                 name: _explained(why, [one for one in failures if one.upstream == name])
                 for name, why in resolver.refused.items()

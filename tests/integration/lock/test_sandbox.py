@@ -11,14 +11,15 @@ import sys
 import tarfile
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import airlock
-from airlock.core.errors import ToolError
-from airlock.lock.python_build import BuildSystem, hook_requirements, read_build_system
+from airlock.core.errors import ResolutionError, ToolError
+from airlock.lock.python_build import BuildSystem, Unpacked, hook_requirements, read_build_system
 from airlock.lock.sandbox import Limits, Relay, run_sandboxed
 from airlock.lock.sandbox_run import resident
 
@@ -136,12 +137,68 @@ async def test_a_hostile_sdist_gets_nothing_and_leaves_nothing(tmp_path, listene
     before = archive.read_bytes()
     system = read_build_system(archive, archive.name, "test")
     began = time.monotonic()
-    answer = await hook_requirements(archive, archive.name, system, [], minor=sys.version_info[:2])
+    answer = await hook_requirements(
+        archive, archive.name, system, [], Unpacked(tmp_path / "wheels", sys.version_info[:2])
+    )
     assert answer == ("ran",)
     assert seen == []
     assert archive.read_bytes() == before
     assert time.monotonic() - began < 25, "its children were waited for"
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["hostile-1.0.tar.gz", "secret"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["hostile-1.0.tar.gz", "secret", "wheels"]
+
+
+BACKEND = "def get_requires_for_build_wheel(config_settings=None):\n    return ['as-it-was']\n"
+MEDDLER = """
+import pathlib, theirs
+def get_requires_for_build_wheel(config_settings=None):
+    found = theirs.get_requires_for_build_wheel()
+    for place in (theirs.__file__, theirs.__cached__):
+        try:
+            pathlib.Path(place).write_text("changed")
+            found.append("written")
+        except OSError:
+            pass
+    return found
+"""
+
+
+def wheel(path: Path, files: dict[str, str]) -> Path:
+    with zipfile.ZipFile(path, "w") as zipped:
+        for name, text in files.items():
+            zipped.writestr(name, text)
+    return path
+
+
+async def test_a_wheel_is_unpacked_once_compiled_and_no_hook_can_change_it_for_the_next(tmp_path):
+    made = wheel(tmp_path / "theirs-1-py3-none-any.whl", {"theirs.py": BACKEND, "theirs-1.data/data/../x": ""})
+    project = '[build-system]\nrequires = []\nbuild-backend = "meddler"\nbackend-path = ["."]\n'
+    meddler = sdist(tmp_path / "meddler-1.0.tar.gz", {"pyproject.toml": project, "meddler.py": MEDDLER})
+    good = sdist(tmp_path / "good-1.0.tar.gz", {"a": ""})
+    unpacked = Unpacked(tmp_path / "wheels", sys.version_info[:2])
+    systems = {
+        meddler: read_build_system(meddler, meddler.name, "test"),
+        good: BuildSystem(requires=(), backend="theirs"),
+    }
+    umask = os.umask(0o077)
+    try:
+        answers = [
+            await hook_requirements(one, one.name, system, [(made.name, made)], unpacked)
+            for one, system in systems.items()
+        ]
+    finally:
+        os.umask(umask)
+    assert answers == [("as-it-was",), ("as-it-was",)]
+    files = {path.relative_to(tmp_path / "wheels").parts for path in (tmp_path / "wheels").rglob("*") if path.is_file()}
+    assert files == {("0", "theirs.py"), ("0", "__pycache__", f"theirs.{sys.implementation.cache_tag}.pyc")}
+
+
+async def test_a_wheel_that_cannot_be_unpacked_is_named(tmp_path):
+    bad = tmp_path / "bad-1-py3-none-any.whl"
+    bad.write_text("no wheel")
+    archive = sdist(tmp_path / "good-1.0.tar.gz", {"a": ""})
+    unpacked = Unpacked(tmp_path / "wheels", sys.version_info[:2])
+    with pytest.raises(ResolutionError, match=r"bad-1-py3-none-any\.whl cannot be unpacked: .*not a zip file"):
+        await hook_requirements(archive, archive.name, BuildSystem(requires=()), [(bad.name, bad)], unpacked)
 
 
 async def test_an_archive_that_unpacks_outside_its_folder_reaches_nothing(tmp_path):
@@ -151,7 +208,9 @@ async def test_an_archive_that_unpacks_outside_its_folder_reaches_nothing(tmp_pa
             member = tarfile.TarInfo(name)
             member.size = 1
             tarred.addfile(member, io.BytesIO(b"x"))
-    await hook_requirements(archive, archive.name, BuildSystem(requires=()), [], minor=sys.version_info[:2])
+    await hook_requirements(
+        archive, archive.name, BuildSystem(requires=()), [], Unpacked(tmp_path / "wheels", sys.version_info[:2])
+    )
     assert not Path("/usr/owned").exists()
     assert not (tmp_path / "owned").exists()
 
