@@ -110,9 +110,14 @@ def _project_file(file: _File, page_url: str) -> ProjectFile:
         requires_python=file.requires_python or "",
         upload_time=file.upload_time or "",
         yanked=bool(file.yanked),
-        url=urljoin(page_url, file.url.split("#", 1)[0]),
+        url=_absolute(page_url, file.url.partition("#")[0]),
         metadata=metadata,
     )
+
+
+def _absolute(page_url: str, address: str) -> str:
+    # Large indexes name whole addresses, a quarter of a million for all of Kolla: joining each would take seconds.
+    return address if address.startswith(("https://", "http://")) else urljoin(page_url, address)
 
 
 def _sha256(hashes: dict[str, str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -24,13 +24,19 @@ from airlock.store.pool import Pool
 
 
 def resolve_apt(
-    gathered: Gathered, resolver: AptResolver, pool: Pool, reporter: Reporter, shortfall: Shortfall | None = None
+    gathered: Gathered,
+    resolver: AptResolver,
+    pool: Pool,
+    reporter: Reporter,
+    shortfall: Shortfall | None = None,
+    tell: Callable[[str, AptResult], None] = lambda image, plan: None,
 ) -> dict[str, AptResult]:
     """Image → what its apt commands do; a root's result also has what the base image is made of.
 
     Args:
         pool: where a base image from a registry lies.
         shortfall: is told of images whose packages cannot be had, where going on is wanted; these have no result.
+        tell: called with each image's result, parents first.
 
     Raises:
         ResolutionError, UnclassifiedError: see ``AptResolver.resolve``.
@@ -58,6 +64,7 @@ def resolve_apt(
                     kept = gathered.definition.vendor_repositories
                     require_vendors(image, arch, kept, steps, found, resolver.offering)
                 results[image.name] = _together(base, found) if base else found
+                tell(image.name, results[image.name])
     return results
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from airlock.core.errors import ResolutionError
 from airlock.core.progress import Reporter
 from airlock.fetch.witness import Witness
 from airlock.lock.apt_python import fetch_debs, python_debs, python_dists
-from airlock.lock.apt_resolver import AptResult
 from airlock.lock.apt_state import AptState
 from airlock.lock.contents import Contents
 from airlock.lock.gather import Gathered
 from airlock.lock.model import Artifact, Demand
+from airlock.lock.plans import Plans
 from airlock.lock.python_images import NewVenv, PipLines
 from airlock.lock.python_model import PipLine, PythonState
 from airlock.lock.python_resolver import PythonResolver
@@ -28,11 +29,11 @@ _ENSUREPIP = {"pip": "python3-pip-whl", "setuptools": "python3-setuptools-whl"}
 
 
 class PythonChain:
-    """Resolves images one after the other, parents first.
+    """Resolves images, each after its parent.
 
     Args:
         gathered: the readings.
-        plans: image → what apt does there.
+        plans: image → what apt does there, as it becomes known.
         contents: what files that pip is given hold.
         resolver: for this architecture.
     """
@@ -40,7 +41,7 @@ class PythonChain:
     def __init__(
         self,
         gathered: Gathered,
-        plans: Mapping[str, AptResult],
+        plans: Plans,
         contents: Contents,
         resolver: PythonResolver,
         witness: Witness,
@@ -49,44 +50,50 @@ class PythonChain:
         self._gathered, self._plans, self._resolver = gathered, plans, resolver
         self._lines = PipLines(gathered, contents)
         self._witness, self._pool = witness, pool
+        self._tasks: dict[str, asyncio.Task[_Answer]] = {}
         self._states: dict[str, PythonState] = {}
-        self._debs = {found.id: found for plan in plans.values() for found in plan.artifacts}
-        self._stanzas = {ident: text for plan in plans.values() for ident, text in plan.stanzas.items()}
+        self._debs: dict[str, Artifact] = {}
+        self._stanzas: dict[str, str] = {}
         self._dists: dict[str, dict[str, str]] = {}
 
-    async def resolve_all(self, reporter: Reporter, shortfall: Shortfall) -> tuple[list[Demand], list[Artifact]]:
-        """Demands and artifacts of all images.
+    @asynccontextmanager
+    async def asking(self, shortfall: Shortfall) -> AsyncIterator[None]:
+        """While it lasts, images are asked for as soon as their plans are known.
 
         Args:
             shortfall: is told of images whose pip commands cannot be answered.
+        """
+        for image in self._gathered.tree.images:  # parents first
+            work = self._after(self._tasks.get(image.parent), image.name, image.parent, shortfall)
+            self._tasks[image.name] = asyncio.create_task(work)
+        try:
+            yield
+        finally:
+            for one in self._tasks.values():
+                one.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def answers(self, reporter: Reporter) -> tuple[list[Demand], list[Artifact]]:
+        """Demands and artifacts of all images that are asked for.
 
         Raises:
             ResolutionError, UnclassifiedError, UpstreamError: see ``resolve``.
         """
         demands: list[Demand] = []
         artifacts: list[Artifact] = []
-        images = self._gathered.tree.images
-        tasks: dict[str, asyncio.Task[_Answer]] = {}
-        with reporter.task(f"{self._gathered.arch}: Python packages", len(images), unit="items") as task:
-            for image in images:  # parents first
-                work = self._after(tasks.get(image.parent), image.name, image.parent, shortfall)
-                tasks[image.name] = asyncio.create_task(work)
-            try:
-                for one in tasks.values():  # in order, so that of several refusals the same one is raised
-                    asked, found = await one
-                    task.advance(1)
-                    demands += asked
-                    artifacts += found
-            finally:
-                for one in tasks.values():
-                    one.cancel()
-                await asyncio.gather(*tasks.values(), return_exceptions=True)
+        with reporter.task(f"{self._gathered.arch}: Python packages", len(self._tasks), unit="items") as task:
+            for one in self._tasks.values():  # in order, so that of several refusals the same one is raised
+                asked, found = await one
+                task.advance(1)
+                demands += asked
+                artifacts += found
         return demands, artifacts
 
     async def _after(
         self, before: asyncio.Task[_Answer] | None, image: str, parent: str, shortfall: Shortfall
     ) -> _Answer:
-        """An image's answers, once its parent's state is known; images that do not stand in one line do not wait."""
+        """An image's answers, once its plan and its parent's state are known; others are not waited for."""
+        await self._plans.known(image)
         if before is not None:
             await asyncio.wait([before])
         if not shortfall.blocks(image, parent):
@@ -103,7 +110,10 @@ class PythonChain:
         state = self._states.get(parent, PythonState())
         demands: list[Demand] = []
         artifacts: list[Artifact] = []
-        apt = self._plans[image].state
+        plan = self._plans.found[image]
+        apt = plan.state
+        self._debs |= {found.id: found for found in plan.artifacts}
+        self._stanzas |= plan.stanzas
         pending: list[PipLine] = []
 
         async def settle() -> None:

@@ -89,7 +89,9 @@ def choose(files: Iterable[ProjectFile], name: str, version: str, target: Target
 
     A yanked file counts only where no other is left (PEP 592, as for a pinned version).
     """
-    candidates = [file for file in files if _fits(file, target.python) and _version(file, name) == Version(version)]
+    wanted = Version(version)
+    of_version = [file for file in files if _said_version(file.filename) == wanted]  # a project has thousands of files
+    candidates = [file for file in of_version if _version(file, name) == wanted and _fits(file, target.python)]
     for yanked in (False, True):
         found = _best([file for file in candidates if file.yanked is yanked], target.tags())
         if found is not None:
@@ -120,6 +122,21 @@ def _fits(file: ProjectFile, python: str) -> bool:
         return not file.requires_python or SpecifierSet(file.requires_python).contains(python, prereleases=True)
     except InvalidSpecifier:
         return True  # as pip does
+
+
+def _said_version(file: str) -> Version | None:
+    """The version at its place in a file's name, whatever else the name holds."""
+    if file.endswith(".whl"):
+        return _parsed("".join(file.split("-")[1:2]))
+    return _parsed(_stem(file).rpartition("-")[2]) if is_sdist(file) else None
+
+
+@lru_cache(maxsize=1 << 14)
+def _parsed(text: str) -> Version | None:
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return None
 
 
 def _version(file: ProjectFile, name: str) -> Version | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -71,6 +72,7 @@ class PythonResolver:
         self._at_a_time = asyncio.Semaphore(os.cpu_count() or 1)
         self._hooks: dict[tuple[_Sdist, tuple[str, ...]], tuple[str, ...] | None] = {}
         self._wheels: dict[tuple[int, int], Unpacked] = {}
+        self._asked: dict[object, asyncio.Lock] = {}
 
     async def resolve(
         self,
@@ -112,28 +114,39 @@ class PythonResolver:
             state,
         )
 
-    def system(self, sdist: _Sdist, where: str) -> BuildSystem:
+    async def system(self, sdist: _Sdist, where: str) -> BuildSystem:
         """Its build system; the archive is read once."""
-        if sdist not in self._systems:
-            self._systems[sdist] = read_build_system(sdist.path, sdist.file, where, sdist.folder)
-        return self._systems[sdist]
+        async with self._asked.setdefault(sdist, asyncio.Lock()):
+            if sdist not in self._systems:
+                given = (sdist.path, sdist.file, where, sdist.folder)
+                self._systems[sdist] = await asyncio.to_thread(read_build_system, *given)
+            return self._systems[sdist]
 
     async def hook(
         self, sdist: _Sdist, static: Sequence[Artifact], minor: tuple[int, int], where: str
     ) -> tuple[str, ...] | None:
         """What the sdist's backend asks for besides, run once per environment of static requirements."""
         key = (sdist, tuple(artifact.sha256 for artifact in static))
-        if key not in self._hooks:
-            if any(artifact.kind != "wheel" for artifact in static):
-                self._hooks[key] = None  # an environment that would have to be built itself
-            else:
-                system = self.system(sdist, where)
-                wheels = [(artifact.file, await self.fetched(artifact)) for artifact in static]
-                async with self._at_a_time:
-                    self._hooks[key] = await hook_requirements(
-                        sdist.path, sdist.file, system, wheels, self._unpacked(minor), folder=sdist.folder
-                    )
-        return self._hooks[key]
+        async with self._asked.setdefault(key, asyncio.Lock()):
+            if key not in self._hooks:
+                self._hooks[key] = await self._hook(sdist, static, minor, where)
+            return self._hooks[key]
+
+    async def _hook(
+        self, sdist: _Sdist, static: Sequence[Artifact], minor: tuple[int, int], where: str
+    ) -> tuple[str, ...] | None:
+        if any(artifact.kind != "wheel" for artifact in static):
+            return None  # an environment that would have to be built itself
+        system = await self.system(sdist, where)
+        wheels = [(artifact.file, await self.fetched(artifact)) for artifact in static]
+        async with self._at_a_time:
+            return await hook_requirements(
+                sdist.path, sdist.file, system, wheels, self._unpacked(minor), folder=sdist.folder
+            )
+
+    def end(self) -> None:
+        """Remove what was needed for asking: tens of thousands of files."""
+        shutil.rmtree(self._work, ignore_errors=True)
 
     def _unpacked(self, minor: tuple[int, int]) -> Unpacked:
         if minor not in self._wheels:
@@ -231,7 +244,7 @@ class _Line:
             return
         self._isolated.add(sdist.file)
         where = f"{self._where}: to build {sdist.file}"
-        static = await self._isolation(self._resolver.system(sdist, where).requires, where)
+        static = await self._isolation((await self._resolver.system(sdist, where)).requires, where)
         needed = await self._resolver.hook(sdist, static, self._target.minor, where)
         # pip installs what the hook adds by a second, separate call, and only what the first has not brought.
         names = {artifact.name for artifact in static}

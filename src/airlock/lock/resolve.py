@@ -22,8 +22,9 @@ from airlock.fetch.upstreams import PYPI, addresses
 from airlock.fetch.witness import Witness
 from airlock.lock.git_repositories import wanted_repositories
 from airlock.lock.model import Lock, make_lock
+from airlock.lock.parts import Parts
 from airlock.lock.shortfall import Refused
-from airlock.lock.solver import Admit, Parts, Solver, anything
+from airlock.lock.solver import Admit, Solver, anything
 from airlock.store.pool import Pool
 
 

@@ -20,7 +20,7 @@ from airlock.fetch.witness import Witness
 from airlock.kolla.environment import KollaEnvironment
 from airlock.kolla.render import OPENDEV
 from airlock.lock.apt_images import resolve_apt
-from airlock.lock.apt_resolver import AptResolver, AptResult
+from airlock.lock.apt_resolver import AptResolver
 from airlock.lock.apt_root import merge_sources
 from airlock.lock.base_reference import fetch_bases, registries
 from airlock.lock.contents import Contents
@@ -32,7 +32,9 @@ from airlock.lock.gather import Gathered, gather, image_lines, render_sealed, re
 from airlock.lock.git_repositories import KOLLA, resolve_repositories, wanted_repositories
 from airlock.lock.indexes import STANZAS, AptIndexes
 from airlock.lock.keys import asked_keys, keyrings, resolve_keys
-from airlock.lock.model import Artifact, Demand, Image
+from airlock.lock.model import Artifact
+from airlock.lock.parts import Parts
+from airlock.lock.plans import Plans
 from airlock.lock.python_chain import PythonChain
 from airlock.lock.python_files import GLIBC
 from airlock.lock.python_resolver import PythonResolver
@@ -42,24 +44,6 @@ from airlock.lock.stand_ins import marked, stand_in_names
 from airlock.lock.tools import resolve_tools, tools_environment
 from airlock.lock.vendor_indexes import fetch_indexes, with_keys
 from airlock.store.pool import Pool
-
-
-class Parts(msgspec.Struct):
-    """What has been resolved so far."""
-
-    images: list[Image]
-    demands: list[Demand]
-    artifacts: list[Artifact]
-    apt: AptIndexes
-    facts: dict[str, Any]
-    upstreams: dict[str, str]
-    kolla: dict[str, str]
-
-    def add(self, demands: list[Demand], artifacts: list[Artifact]) -> None:
-        """Take over a resolver's answers."""
-        self.demands += demands
-        self.artifacts += artifacts
-
 
 _T = TypeVar("_T")
 _Answers = SourcesResult | DownloadsResult | ExtrepoResult | Answers
@@ -140,15 +124,19 @@ class Solver:
             found_keys = keyrings(gathered.readings, keys.demands, _by_id(fetched), self._pool, shortfall.keys)
             rings = with_keys(gathered.vendors, found_keys, shortfall) | by_extrepo.keyrings
             resolver = self._apt_resolver(gathered, rings, parts, shortfall)
-            plans = await self._packages(resolver, gathered, parts, shortfall)
+            await fetch_indexes(resolver, gathered.vendors, self._witness, shortfall)
             found = await resolving
             fetched.append(found)
         downloads = {url: self._pool.path(file.sha256) for url, file in files.by_address.items()}
         contents = Contents(gathered, found.archives, downloads)
-        chain = PythonChain(gathered, plans, contents, self._python_resolver(arch), self._witness, self._pool)
-        parts.add(*await chain.resolve_all(self._reporter, shortfall))
+        plans, python = Plans(gathered.tree.by_name, together=self._keep_going), self._python_resolver(arch)
+        chain = PythonChain(gathered, plans, contents, python, self._witness, self._pool)
+        async with chain.asking(shortfall):  # Python begins where apt has ended, image by image
+            await self._packages(resolver, gathered, plans, parts, shortfall)
+            parts.add(*await chain.answers(self._reporter))
+        ending = asyncio.create_task(asyncio.to_thread(python.end))
         known = {name: table.address for name, table in self._factory.settings.upstreams.items()}
-        ground = Ground(gathered, contents, plans, self._witness, self._pool, shortfall, known)
+        ground = Ground(gathered, contents, plans.found, self._witness, self._pool, shortfall, known)
         small = [await ecosystem.resolve(ground) for ecosystem in ECOSYSTEMS]
         for answered in small:
             parts.facts |= answered.facts
@@ -158,11 +146,12 @@ class Solver:
         self.refused += shortfall.refused
         if not shortfall.refused:
             await self._seal(environment, gathered, [*fetched, *small], parts)
+        await ending
 
     @asynccontextmanager
     async def _beside(self, work: Coroutine[Any, Any, _T]) -> AsyncIterator[asyncio.Task[_T]]:
-        """Sources wait for the network where apt computes; not where going on is wanted: then what is said of an image
-        would depend on which of them found it wanting first.
+        """Work beside other work; not where going on is wanted: what is said of an image would depend on which of them
+        found it wanting first.
         """
         task = asyncio.create_task(work)
         try:
@@ -207,17 +196,17 @@ class Solver:
         return await resolve_extrepo(gathered, first, learn, self._witness, self._pool, shortfall)
 
     async def _packages(
-        self, resolver: AptResolver, gathered: Gathered, parts: Parts, shortfall: Shortfall
-    ) -> dict[str, AptResult]:
+        self, resolver: AptResolver, gathered: Gathered, plans: Plans, parts: Parts, shortfall: Shortfall
+    ) -> None:
         """What apt does in each image."""
-        await fetch_indexes(resolver, gathered.vendors, self._witness, shortfall)
-        plans = await asyncio.to_thread(resolve_apt, gathered, resolver, self._pool, self._reporter, shortfall)
-        for plan in plans.values():
+        given = (gathered, resolver, self._pool, self._reporter, shortfall, plans.put)
+        await asyncio.to_thread(resolve_apt, *given)
+        plans.complete()
+        for plan in plans.found.values():
             parts.add(plan.demands, plan.artifacts)
             parts.apt.stanzas.update(plan.stanzas)
         parts.apt.releases.update(resolver.releases)
         parts.apt.sources[:] = merge_sources([*parts.apt.sources, *resolver.sources])
-        return plans
 
     async def _seal(
         self, environment: KollaEnvironment, gathered: Gathered, answers: list[_Answers], parts: Parts

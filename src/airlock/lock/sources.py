@@ -5,6 +5,7 @@ docs/ecosystems/sources.md says which section takes which.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Container
 from pathlib import PurePosixPath
 from urllib.parse import unquote
@@ -90,10 +91,16 @@ async def resolve_sources(
     resolver = SourceResolver(loaded, gathered.arch, gathered.tree.upstreams.get(OPENDEV, ""), witness, pool, settled)
     answers: dict[str, tuple[Artifact, SourceTree]] = {}
     shortfall = shortfall or Shortfall(gathered.arch)
-    for demand in asked:
-        with shortfall.of(demand.image):
-            if demand.spec not in answers:
-                answers[demand.spec] = await resolver.resolve(wants[demand.spec], demand.where)
+    first = {demand.spec: demand for demand in reversed(asked)}
+    tasks = {spec: asyncio.create_task(resolver.resolve(wants[spec], demand.where)) for spec, demand in first.items()}
+    try:
+        for demand in asked:  # in order, so that of several refusals the same one is raised
+            with shortfall.of(demand.image):
+                answers[demand.spec] = await tasks[demand.spec]
+    finally:
+        for task in tasks.values():
+            task.cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
     answered = [one for one in asked if one.spec in answers]
     return SourcesResult(
         demands=tuple(msgspec.structs.replace(one, artifacts=(answers[one.spec][0].id,)) for one in answered),
