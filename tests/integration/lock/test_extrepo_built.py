@@ -15,6 +15,7 @@ from tests.apt_upstream import Upstreams, keys
 from tests.extrepo_upstream import NAME, SIGNER, ExtrepoData, debian_with, extrepo_package, repositories
 from tests.integration.faults.airlock_runs import CACHE, airlock, done, refused
 from tests.integration.kolla.conftest import kolla_environment
+from tests.site_build import built_at_site, bundled
 
 from airlock.definition.load import load_definition
 from airlock.kolla.environment import KollaEnvironment
@@ -180,18 +181,7 @@ def test_another_repository_moves_only_when_it_is_named(lock: Lock, world: World
 @pytest.mark.full
 @pytest.mark.skipif(os.geteuid() != 0, reason="a sealed room wants root")
 def test_base_is_built_sealed_with_its_package_key_and_source(lock: Lock, world: World, tmp_path: Path) -> None:
-    media, site = tmp_path / "media", tmp_path / "site"
-    site.mkdir()
-    (site / "site.toml").write_text('name = "test"\n')
-    done(airlock("bundle", "--factory", FACTORY, "--media", media, world.definition))
-    (bundle,) = media.iterdir()
-    done(airlock("verify", bundle))
-    done(airlock("import", "--site", site, bundle))
-    done(airlock("build", "--site", site, "--bundle", bundle.name, "--reason", "test", timeout=1800))
-    (path,) = (site / "records").glob("*/record.json")
-    record = json.loads(path.read_text())
-    assert record["state"] == "success"
-    assert record["network"]["refused_packets"] == 0
+    record = built_at_site(bundled(world.definition, FACTORY, tmp_path), tmp_path)
     served = {one["path"].rpartition("/")[2]: one["sha256"] for one in record["served"]}
     for artifact in locked(lock):
         assert served[artifact.file] == artifact.sha256

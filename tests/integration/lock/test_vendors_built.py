@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import pytest
 from tests.integration.faults.airlock_runs import CACHE, airlock, done
 from tests.integration.kolla.conftest import kolla_environment
+from tests.site_build import built_at_site, bundled
 from tests.vendor_world import vendor_world
 
 from airlock.kolla.environment import KollaEnvironment
@@ -37,18 +37,8 @@ def test_a_keyring_by_gpg_keys_by_curl_and_packages_of_vendors_are_in_the_images
     ) as world:  # fmt: skip
         done(airlock("lock", "--factory", FACTORY, world.definition, timeout=900))
         done(airlock("refresh", "--factory", FACTORY, world.definition, timeout=900))
-        media, site = tmp_path / "media", tmp_path / "site"
-        site.mkdir()
-        (site / "site.toml").write_text('name = "test"\n')
-        done(airlock("bundle", "--factory", FACTORY, "--media", media, world.definition))
-    (bundle,) = media.iterdir()
-    done(airlock("verify", bundle))
-    done(airlock("import", "--site", site, bundle))
-    done(airlock("build", "--site", site, "--bundle", bundle.name, "--reason", "test", timeout=1800))
-    (path,) = (site / "records").glob("*/record.json")
-    record = json.loads(path.read_text())
-    assert record["state"] == "success"
-    assert record["network"]["refused_packets"] == 0
+        bundle = bundled(world.definition, FACTORY, tmp_path)
+    record = built_at_site(bundle, tmp_path)
     packages = {one["name"]: {found["name"] for found in one["packages"]} for one in record["images"]}
     assert "influxdb" in packages["influxdb"]
     assert "proxysql" in packages["proxysql"]
