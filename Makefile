@@ -59,10 +59,10 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 boxes: install .cache/boxes/.made
 
 .cache/boxes/.made: scripts/packages requirements/boxes.txt boxes/maven.toml
-	@scripts/packages boxes && $(VENV)/bin/python -m boxes fetch && touch $@
+	@scripts/packages boxes && $(VENV)/bin/python -m boxes fetch && mkdir -p $(@D) && touch $@
 
 .cache/boxes/.zuul-made: scripts/packages requirements/zuul.txt requirements/zuul-ansible.txt .cache/boxes/.made
-	@scripts/packages zuul && $(VENV)/bin/python -m boxes fetch --zuul && touch $@
+	@scripts/packages zuul && $(VENV)/bin/python -m boxes fetch --zuul && mkdir -p $(@D) && touch $@
 
 ## make test-zuul         with a real Gerrit and Zuul, in a namespace of their own; dated in docs/results/ (root)
 .PHONY: test-zuul
