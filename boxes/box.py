@@ -235,7 +235,7 @@ class Box(abc.ABC):
         threading.Thread(target=running.wait, name=f"box-{self.name}", daemon=True).start()
         process = look(running.pid)
         if process is None:
-            raise self.failure("ended at once")
+            raise self.failure("ended before it was ready")
         started = Started(
             self.name, process, command, list(self.ports), self.network.name, self._namespace(), str(self.log),
             self.stop_signal, self.grace,
