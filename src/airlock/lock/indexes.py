@@ -47,14 +47,14 @@ def build_indexes(lock: Lock, pool: Pool) -> dict[str, bytes]:
     """Every index of a lock, by relative name.
 
     Raises:
-        IntegrityError: what the lock was solved against is not whole in the pool, or lists another .deb than the lock.
-        KeyError: it lists none.
+        IntegrityError: what the lock was solved against is not whole in the pool, or lists another .deb than the lock,
+            or none.
     """
     apt = msgspec.json.decode(_kept(lock, pool, STANZAS), type=AptIndexes)
     debs = [artifact for artifact in lock.artifacts if artifact.kind == "deb"]
     # What only the site's tools want is not offered to builds.
     for deb in debs:
-        _require_same(deb, apt.stanzas[deb.id])
+        _require_same(deb, apt.stanzas.get(deb.id))
     asked = (demand for demand in lock.demands if demand.kind in ("python", "python-build"))
     installed = {ident for demand in asked for ident in demand.artifacts}
     python = [found for found in lock.artifacts if found.kind in ("wheel", "sdist") and found.id in installed]
@@ -75,8 +75,13 @@ def build_indexes(lock: Lock, pool: Pool) -> dict[str, bytes]:
     }
 
 
-def _require_same(deb: Artifact, stanza: str) -> None:
+_EDITED = "Was the lock edited? Run `airlock lock`, and review the change."
+
+
+def _require_same(deb: Artifact, stanza: str | None) -> None:
     """See that the lock calls a .deb what its signed index does: apt takes it by that, and refuses other bytes."""
+    if stanza is None:
+        raise IntegrityError(f"{deb.id} is in no index that the lock was solved against", remedy=_EDITED)
     listed = fields(stanza)
     for field, value in (
         ("sha256", deb.sha256),
@@ -88,7 +93,7 @@ def _require_same(deb: Artifact, stanza: str) -> None:
         if listed.get(field, "").lower() != value.lower():
             raise IntegrityError(
                 f"{deb.id}: the lock has the {field} {value}, the index that it was locked from {listed.get(field)}",
-                remedy="Was the lock edited? Run `airlock lock`, and review the change.",
+                remedy=_EDITED,
             )
 
 

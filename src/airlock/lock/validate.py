@@ -109,8 +109,8 @@ def _indexes(
     """
     try:
         wanted = build_indexes(lock, pool)
-    except (AirlockError, KeyError) as error:
-        return [Gap("indexes", f"cannot be made: {error}", "Run `airlock lock`, then `airlock refresh`.")]
+    except AirlockError as error:
+        return [Gap("indexes", f"cannot be made: {error.message}", "Run `airlock lock`, then `airlock refresh`.")]
     held = read_indexes(factory.indexes / lock.digest)
     gaps = prove_indexes(held, wanted)
     if not gaps:

@@ -20,7 +20,7 @@ from airlock.core.progress import SilentReporter
 from airlock.core.settings import Factory, FactoryFile, FetchTable, UpstreamTable
 from airlock.fetch.upstreams import KEPT
 from airlock.fetch.witness import Witness
-from airlock.lock.indexes import STANZAS, AptIndexes
+from airlock.lock.indexes import STANZAS, AptIndexes, build_indexes
 from airlock.lock.model import Artifact, Lock, make_lock
 from airlock.lock.refresh import RefreshResult
 from airlock.lock.refresh import refresh as run_refresh
@@ -38,6 +38,14 @@ def artifact(kind: str, file: str, data: bytes, upstream: str, path: str, **chan
     values = {"kind": kind, "name": file.partition("_")[0].partition("-")[0], "version": "1", "arch": "any"}
     values |= {"id": f"{kind}/{file}", "file": file, "sha256": sha256_bytes(data), "size": len(data)}
     return Artifact(**{**values, "upstream": upstream, "path": path, "trust": "signed-index", **changes})
+
+
+def stanza(deb: Artifact) -> str:
+    """What an archive's index says of a package."""
+    return (
+        f"Package: {deb.name}\nVersion: {deb.version}\nArchitecture: {deb.arch}\n"
+        f"Size: {deb.size}\nSHA256: {deb.sha256}\n"
+    )
 
 
 def serve_project(stand: Any, name: str, files: dict[str, bytes], folder: str = "packages") -> None:
@@ -77,12 +85,15 @@ class Case:
         self.defaults = {"debian": stand.url + "/debian", "opendev": stand.url + "/tarballs"}
         self.witness = "0" * 64
 
-    async def witnessed(self) -> None:
-        """Do what `lock` does: see the page and keep the addresses. The index is found by pip's configuration."""
+    async def witnessed(self, *more: Artifact) -> None:
+        """Do what `lock` does: see the page, keep the addresses and what the archive's index says of each .deb. The
+        package index is found by pip's configuration.
+        """
+        stanzas = {one.id: stanza(one) for one in (*self.artifacts, *more) if one.kind == "deb"}
         async with Witness.record(self.pool, {"pypi": self.stand.url + "/simple"}, QUICK) as witness:
             await witness.project("pypi", "demo")
             witness.keep(KEPT, canonical(self.defaults))
-            witness.keep(STANZAS, canonical(AptIndexes({}, {}, [])))
+            witness.keep(STANZAS, canonical(AptIndexes(stanzas, {}, [])))
             self.witness = self.pool.add_bytes(witness.transcript())
         self.stand.requests.clear()
 
@@ -242,6 +253,7 @@ async def test_killed_at_any_moment_the_same_command_finishes_and_nothing_is_sen
     case.stand.files |= files
     case.stand.pace = 0.01
     debs = [artifact("deb", path[8:], data, "debian", path[8:]) for path, data in files.items()]
+    await case.witnessed(*debs)
     write_inputs(case, tmp_path / "definition", locked(case.witness, *debs))
     total, kills = sum(map(len, files.values())), 0
     left: list[tuple[str, str]] = []  # (path, the range that must be asked for next) of each cut file
@@ -298,3 +310,9 @@ async def test_the_command_fails_with_the_class_of_the_error(case, tmp_path):
     _, err = await process.communicate()
     assert process.returncode == UsageError.exit_code
     assert b"airlock lock" in err
+
+
+async def test_a_package_that_somebody_wrote_into_the_lock_is_named(case):
+    strange = artifact("deb", "strange_1_all.deb", b"x", "debian", "pool/strange_1_all.deb")
+    with pytest.raises(IntegrityError, match=r"deb/strange_1_all\.deb is in no index"):
+        build_indexes(locked(case.witness, *case.artifacts, strange), case.pool)
