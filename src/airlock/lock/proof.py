@@ -32,7 +32,9 @@ ANSWERED = (
     "tool",
     "vendor-repository",
 )
-"""Kinds that no empty list of artifacts answers, besides a pip command with a note that what it asks for is there."""
+"""Kinds that no empty list of artifacts answers, but where a note says why (``_MAY_BE_NOTED``)."""
+_MAY_BE_NOTED = ("python", "vendor-repository")
+"""What a pip command asks for may be there; a repository may be left out by the definition."""
 
 THREADS = 2
 
@@ -113,6 +115,8 @@ def _asked(lock: Lock, expected: Expected) -> Iterator[Gap]:
     for key, demand in locked.items():
         if demand.kind not in DERIVED and key not in asked:
             yield Gap(demand.where, f"the lock has a {key[3]} demand `{key[4]}` that nothing asks for", RELOCK)
+        elif demand.kind == "vendor-repository" and demand.note != asked[key].note:
+            yield Gap(demand.where, f"the repository {key[4]} is kept or left out otherwise than locked", RELOCK)
     tools = {demand.spec for demand in lock.demands if demand.kind == "tool"}
     for missing in sorted(set(expected.tools) - tools):
         yield Gap("tool", f"`{missing}` is not in the lock: the site could not run Kolla", RELOCK)
@@ -134,7 +138,8 @@ def unanswered(lock: Lock) -> Iterator[Gap]:
     used: set[str] = set()
     for demand in lock.demands:
         used.update(demand.artifacts)
-        if not demand.artifacts and demand.kind in ANSWERED and not (demand.kind == "python" and demand.note):
+        noted = demand.kind in _MAY_BE_NOTED and demand.note
+        if not demand.artifacts and demand.kind in ANSWERED and not noted:
             yield Gap(demand.where, f"{demand.kind} demand `{demand.spec}` has no answer", RELOCK)
         for ident in demand.artifacts:
             if ident not in by_id:

@@ -173,3 +173,18 @@ def test_a_note_is_no_answer_where_something_is_fetched(kind: str) -> None:
     header = msgspec.structs.replace(lock.header, demands=2)
     gaps = prove_lock(Lock(header, lock.images, (*lock.demands, demand), lock.artifacts), expected)
     assert [gap.what for gap in gaps] == [f"{kind} demand `thing` has no answer"]
+
+
+@pytest.mark.parametrize(("locked", "asked", "gaps"), [("left out", "left out", 0), ("left out", "", 1), ("", "", 1)])
+def test_a_vendors_repository_has_no_answer_only_where_the_definition_leaves_it_out(
+    locked: str, asked: str, gaps: int
+) -> None:
+    demand = Demand("x86_64", "base", 0, "vendor-repository", "rabbitmq", note=locked)
+    lock = make_lock(
+        release="demo", definition="0" * 64, kolla={}, witness="0" * 64, requires={}, images=[], demands=[demand],
+        artifacts=[],
+    )  # fmt: skip
+    expected = Expected(lock.header.definition, (), (msgspec.structs.replace(demand, note=asked),), ())
+    found = prove_lock(lock, expected)
+    assert len(found) == gaps
+    assert all("rabbitmq" in gap.what for gap in found)
